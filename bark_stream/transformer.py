@@ -1,0 +1,209 @@
+"""The GPT of Bark's three stages: a causal one (semantic, coarse) and one that looks both ways (fine).
+
+Pre-norm GPT-2 with exact GELU and learned positions (Suno's model.py and model_fine.py); parameter names are Suno's, so
+that a checkpoint loads as it is. Knows no tokens, no sampling: embeddings go in, logits come out. State is passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bark_stream.config import TransformerConfig
+from bark_stream.errors import EngineError
+from bark_stream.kv_cache import KVCache
+
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+"""(layer, q, k, v) -> mixed values; all [..., T, H, D]."""
+
+
+class Span(NamedTuple):
+    """The new positions of one slot inside a packed step."""
+
+    slot: int
+    num_positions: int
+
+
+class Attention(nn.Module):
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.num_heads = config.num_heads
+        self.head_size = config.head_size
+        self.c_attn = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.bias)
+        self.c_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=config.bias)
+
+    def forward(self, x: Tensor, layer: int, attend: Attend) -> Tensor:
+        q, k, v = self.c_attn(x).unflatten(-1, (3, self.num_heads, self.head_size)).unbind(-3)
+        return cast(Tensor, self.c_proj(attend(layer, q, k, v).flatten(-2)))
+
+
+class MLP(nn.Module):
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(config.hidden_size, 4 * config.hidden_size, bias=config.bias)
+        self.c_proj = nn.Linear(4 * config.hidden_size, config.hidden_size, bias=config.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.c_proj(F.gelu(self.c_fc(x))))
+
+
+class Block(nn.Module):
+    def __init__(self, config: TransformerConfig, *, norm_bias: bool) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.hidden_size, bias=norm_bias)
+        self.attn = Attention(config)
+        self.ln_2 = nn.LayerNorm(config.hidden_size, bias=norm_bias)
+        self.mlp = MLP(config)
+
+    def forward(self, x: Tensor, layer: int, attend: Attend) -> Tensor:
+        x = x + self.attn(self.ln_1(x), layer, attend)
+        return cast(Tensor, x + self.mlp(self.ln_2(x)))
+
+
+def _attend_whole(*, is_causal: bool) -> Attend:
+    """Attention over whole sequences [B, T, H, D], without a cache."""
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = (t.transpose(-2, -3) for t in (q, k, v))
+        return F.scaled_dot_product_attention(q, k, v, is_causal=is_causal).transpose(-2, -3)
+
+    return attend
+
+
+def _attend_cached(cache: KVCache, spans: Sequence[Span]) -> Attend:
+    """Attention of packed positions [N, H, D], each span over its own slot and no other.
+
+    Linear layers see all spans as one matrix; attention goes slot by slot, so that a stream's result does not depend
+    on who else is in the step, and ragged lengths need no mask.
+    """
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        mixed = torch.empty_like(q)
+        first = 0
+        for slot, num_positions in spans:
+            last = first + num_positions
+            keys, values = cache.write(layer, slot, k[first:last].transpose(0, 1), v[first:last].transpose(0, 1))
+            query = q[first:last].transpose(0, 1)
+            out = F.scaled_dot_product_attention(query[None], keys[None], values[None], is_causal=num_positions > 1)
+            mixed[first:last] = out[0].transpose(0, 1)
+            first = last
+        return mixed
+
+    return attend
+
+
+class CausalGPT(nn.Module):
+    """Semantic and coarse stages."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.transformer = nn.ModuleDict(
+            {
+                "wte": nn.Embedding(config.input_vocab_size, config.hidden_size),
+                "wpe": nn.Embedding(config.block_size, config.hidden_size),
+                "h": nn.ModuleList(Block(config, norm_bias=config.bias) for _ in range(config.num_layers)),
+                "ln_f": nn.LayerNorm(config.hidden_size, bias=config.bias),
+            }
+        )
+        self.lm_head = nn.Linear(config.hidden_size, config.output_vocab_size, bias=False)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """tokens: [..., T] int64 below input_vocab_size. Returns [..., T, C] without positions."""
+        return cast(Tensor, self.transformer["wte"](tokens))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Whole sequences at once, as in training.
+
+        Args: embeddings: [B, T, C], T at most block_size.
+        Returns: hidden states [B, T, C] after the last norm.
+        """
+        positions = torch.arange(embeddings.shape[1], device=embeddings.device)
+        return self._blocks(embeddings + self.transformer["wpe"](positions), _attend_whole(is_causal=True))
+
+    def step(self, embeddings: Tensor, spans: Sequence[Span], cache: KVCache) -> Tensor:
+        """The next positions of running streams, prefills and decode steps alike, packed one after another.
+
+        Args:
+            embeddings: [N, C]; N is the sum of the spans' positions.
+            spans: whose positions these are, in order. More than one position only into an empty slot.
+            cache: updated in place.
+        Returns: [len(spans), C] hidden state of each span's last position, after the last norm.
+        Raises: EngineError if a slot would overflow, or is prefilled while it holds something.
+        """
+        positions: list[int] = []
+        for slot, num_positions in spans:
+            start = cache.lengths[slot]
+            if num_positions > 1 and start:
+                raise EngineError(f"slot {slot} holds {start} positions and can only be decoded one by one")
+            positions.extend(range(start, start + num_positions))
+        wpe = self.transformer["wpe"](torch.tensor(positions, device=embeddings.device))
+        lasts: list[int] = []
+        total = 0
+        for _, num_positions in spans:
+            total += num_positions
+            lasts.append(total - 1)
+        hidden = self._blocks(embeddings + wpe, _attend_cached(cache, spans), last_positions=lasts)
+        for slot, num_positions in spans:
+            cache.advance(slot, num_positions)
+        return hidden
+
+    def logits(self, hidden: Tensor, rows: slice) -> Tensor:
+        """Only the rows of the head that can be drawn: hidden [..., C] -> [..., len(rows)]."""
+        return F.linear(hidden, self.lm_head.weight[rows])
+
+    def _blocks(self, x: Tensor, attend: Attend, last_positions: list[int] | None = None) -> Tensor:
+        for layer, block in enumerate(cast(nn.ModuleList, self.transformer["h"])):
+            x = block(x, layer, attend)
+        if last_positions is not None and len(last_positions) < x.shape[0]:
+            x = x[last_positions]
+        return cast(Tensor, self.transformer["ln_f"](x))
+
+
+class FineGPT(nn.Module):
+    """Fine stage: looks both ways, one embedding table per codebook, heads tied to the tables of the codebooks they
+    predict."""
+
+    def __init__(self, config: TransformerConfig, *, num_codebooks: int, num_codebooks_given: int) -> None:
+        super().__init__()
+        self.config = config
+        self.num_codebooks_given = num_codebooks_given
+        self.transformer = nn.ModuleDict(
+            {
+                "wtes": nn.ModuleList(
+                    nn.Embedding(config.input_vocab_size, config.hidden_size) for _ in range(num_codebooks)
+                ),
+                "wpe": nn.Embedding(config.block_size, config.hidden_size),
+                "h": nn.ModuleList(Block(config, norm_bias=True) for _ in range(config.num_layers)),
+                "ln_f": nn.LayerNorm(config.hidden_size),
+            }
+        )
+        self.lm_heads = nn.ModuleList(
+            nn.Linear(config.hidden_size, config.output_vocab_size, bias=False)
+            for _ in range(num_codebooks_given, num_codebooks)
+        )
+        wtes = cast(nn.ModuleList, self.transformer["wtes"])
+        for index, head in enumerate(self.lm_heads):
+            head.weight = wtes[index + 1].weight
+
+    def forward(self, codebook: int, codes: Tensor, num_codes: int | None = None) -> Tensor:
+        """Logits of one codebook from itself (so far) and those below it.
+
+        Args:
+            codebook: the one to predict, num_codebooks_given … num_codebooks-1.
+            codes: [B, T, K] int64; the unknown ones hold the pad code.
+            num_codes: rows of the head wanted; all without it.
+        Returns: [B, T, V].
+        """
+        wtes = cast(nn.ModuleList, self.transformer["wtes"])
+        x = cast(Tensor, sum(wtes[k](codes[..., k]) for k in range(codebook + 1)))
+        x = x + self.transformer["wpe"](torch.arange(codes.shape[1], device=codes.device))
+        attend = _attend_whole(is_causal=False)
+        for layer, block in enumerate(cast(nn.ModuleList, self.transformer["h"])):
+            x = block(x, layer, attend)
+        head = self.lm_heads[codebook - self.num_codebooks_given]
+        return F.linear(self.transformer["ln_f"](x), cast(Tensor, head.weight)[:num_codes])
