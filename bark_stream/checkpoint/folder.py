@@ -1,0 +1,121 @@
+"""Our own format: a folder that holds everything a model is.
+
+config.json            ModelConfig, "format", "version"
+semantic.safetensors   coarse.safetensors   fine.safetensors   codec.safetensors
+tokenizer.json
+voices/**/*.npz        Suno's layout
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from bark_stream.checkpoint.checkpoint import Checkpoint
+from bark_stream.checkpoint.models import check_tensors, without_tied_heads
+from bark_stream.checkpoint.storage import Storage, pack, read_safetensors, unpack
+from bark_stream.checkpoint.text_files import read_json, read_text
+from bark_stream.config import ModelConfig, from_json, to_json
+from bark_stream.errors import CheckpointError, ConfigError, OutputError
+from bark_stream.voice import save_voice
+from bark_stream.voice_library import VoiceLibrary, voice_readers
+
+FORMAT = "bark-stream"
+VERSION = 1
+
+
+def is_own_folder(folder: Path) -> bool:
+    try:
+        return bool(read_json(folder / "config.json").get("format") == FORMAT)
+    except CheckpointError:
+        return False
+
+
+def read_folder(folder: Path) -> Checkpoint:
+    """Raises: CheckpointError that names the file, and the setting or tensor."""
+    config = _read_config(folder / "config.json")
+    parts = {
+        part: unpack(read_safetensors(folder / f"{part}.safetensors"), str(folder / f"{part}.safetensors"))
+        for part in ("semantic", "coarse", "fine", "codec")
+    }
+    checkpoint = Checkpoint(
+        source=str(folder),
+        config=config,
+        semantic=parts["semantic"],
+        coarse=parts["coarse"],
+        fine=without_tied_heads(parts["fine"], config, str(folder)),
+        codec=parts["codec"],
+        tokenizer=read_text(folder / "tokenizer.json"),
+        voices=VoiceLibrary(voice_readers(folder / "voices"), config),
+        folder=folder,
+    )
+    return check_tensors(checkpoint)
+
+
+def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, storage: Storage = "float32") -> None:
+    """Write a model in our own format. The folder appears whole or not at all.
+
+    An older model of ours at that place is replaced; files there that the format does not know (a model card) stay.
+    `int8` concerns the transformers; the codec is then stored as float16.
+
+    Raises: OutputError if it cannot be written, or something else is there; BadVoice, CheckpointError.
+    """
+    folder = Path(folder)
+    check_tensors(checkpoint)
+    if folder.exists() and not is_own_folder(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(str(folder), "exists, and is no model of this format")
+    try:
+        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            dir=folder.absolute().parent, prefix=f".{folder.name}.", ignore_cleanup_errors=True
+        ) as name:
+            new, old = Path(name) / "new", Path(name) / "old"
+            new.mkdir()
+            _write(checkpoint, new, storage)
+            if folder.exists():
+                _keep_foreign_files(folder, new)
+                os.rename(folder, old)
+            os.rename(new, folder)
+    except OSError as exc:
+        raise OutputError(str(folder), exc.strerror or str(exc)) from exc
+
+
+def _write(checkpoint: Checkpoint, folder: Path, storage: Storage) -> None:
+    source = checkpoint.source
+    fine = without_tied_heads(checkpoint.fine, checkpoint.config, source)
+    for part, weights in (("semantic", checkpoint.semantic), ("coarse", checkpoint.coarse), ("fine", fine)):
+        save_file(pack(weights, storage), folder / f"{part}.safetensors")
+    codec_storage: Storage = "float16" if storage == "int8" else storage
+    save_file(pack(checkpoint.codec, codec_storage), folder / "codec.safetensors")
+    (folder / "tokenizer.json").write_text(checkpoint.tokenizer, encoding="utf-8")
+    for name in checkpoint.voices.names():
+        path = folder / "voices" / f"{name}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_voice(checkpoint.voices.get(name), path)
+    config = {"format": FORMAT, "version": VERSION, **to_json(checkpoint.config)}
+    (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _keep_foreign_files(old: Path, new: Path) -> None:
+    for path in old.iterdir():
+        if path.name != "voices" and not (new / path.name).exists():
+            copy = shutil.copytree if path.is_dir() else shutil.copy2
+            copy(path, new / path.name)
+
+
+def _read_config(path: Path) -> ModelConfig:
+    values = read_json(path)
+    if values.pop("format", None) != FORMAT:
+        raise CheckpointError(str(path), f'"format" is not "{FORMAT}"')
+    version = values.pop("version", None)
+    if version != VERSION:
+        raise CheckpointError(str(path), f"is of version {version}; this program reads version {VERSION}")
+    try:
+        return from_json(ModelConfig, values)
+    except ConfigError as exc:
+        raise CheckpointError(str(path), str(exc)) from exc

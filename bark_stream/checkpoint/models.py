@@ -1,0 +1,112 @@
+"""Checkpoint -> the three transformers. Every tensor must be there, fit, and belong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from bark_stream.checkpoint.checkpoint import Checkpoint, StateDict
+from bark_stream.codec import build_network
+from bark_stream.config import ModelConfig
+from bark_stream.errors import CheckpointError
+from bark_stream.transformer import CausalGPT, FineGPT
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
+
+
+class Models(NamedTuple):
+    semantic: CausalGPT
+    coarse: CausalGPT
+    fine: FineGPT
+
+
+def build_models(checkpoint: Checkpoint) -> Models:
+    """The transformers, in float32, ready for inference. They share the checkpoint's memory.
+
+    Raises: CheckpointError that names a missing, unknown or misshapen tensor.
+    """
+    config, source = checkpoint.config, checkpoint.source
+    return Models(
+        _fill(lambda: CausalGPT(config.semantic.transformer), checkpoint.semantic, f"{source} (semantic)"),
+        _fill(lambda: CausalGPT(config.coarse.transformer), checkpoint.coarse, f"{source} (coarse)"),
+        _fill(lambda: _fine(config), with_tied_heads(checkpoint.fine, config), f"{source} (fine)"),
+    )
+
+
+def check_tensors(checkpoint: Checkpoint) -> Checkpoint:
+    """Whether all four parts hold exactly the tensors of their configuration; allocates nothing.
+
+    Returns: the checkpoint itself.
+    Raises: CheckpointError that names the tensor.
+    """
+    config, source = checkpoint.config, checkpoint.source
+    with torch.device("meta"):
+        parts: tuple[tuple[str, nn.Module, StateDict], ...] = (
+            ("semantic", CausalGPT(config.semantic.transformer), checkpoint.semantic),
+            ("coarse", CausalGPT(config.coarse.transformer), checkpoint.coarse),
+            ("fine", _fine(config), with_tied_heads(checkpoint.fine, config)),
+            ("codec", build_network(config.codec), checkpoint.codec),
+        )
+    for name, module, weights in parts:
+        _check(module.state_dict(), weights, f"{source} ({name})")
+    return checkpoint
+
+
+def with_tied_heads(weights: StateDict, config: ModelConfig) -> dict[str, Tensor]:
+    """The fine state dict with `lm_heads.i` beside the table `wtes.i+1` it is tied to, the same tensor."""
+    tied = dict(weights)
+    for head, table in tied_heads(config).items():
+        if table in tied:
+            tied[head] = tied[table]
+    return tied
+
+
+def without_tied_heads(weights: StateDict, config: ModelConfig, source: str) -> dict[str, Tensor]:
+    """The fine state dict without its heads.
+
+    Raises: CheckpointError if a head is not the table that it is tied to (Suno's model_fine.py).
+    """
+    heads = tied_heads(config)
+    for head, table in heads.items():
+        if head in weights and table in weights and not torch.equal(weights[head], weights[table]):
+            raise CheckpointError(source, f"tensor {head} differs from {table}, to which it is tied")
+    return {name: tensor for name, tensor in weights.items() if name not in heads}
+
+
+def tied_heads(config: ModelConfig) -> dict[str, str]:
+    given, total = config.fine.num_codebooks_given, config.fine.num_codebooks
+    return {f"lm_heads.{i}.weight": f"transformer.wtes.{i + 1}.weight" for i in range(total - given)}
+
+
+def _fine(config: ModelConfig) -> FineGPT:
+    return FineGPT(
+        config.fine.transformer,
+        num_codebooks=config.fine.num_codebooks,
+        num_codebooks_given=config.fine.num_codebooks_given,
+    )
+
+
+def _fill(create: Callable[[], ModelT], weights: StateDict, source: str) -> ModelT:
+    with torch.device("meta"):
+        model = create()
+    _check(model.state_dict(), weights, source)
+    model.load_state_dict(dict(weights), assign=True)
+    if isinstance(model, FineGPT):
+        wtes = cast(nn.ModuleList, model.transformer["wtes"])
+        for index, head in enumerate(model.lm_heads):
+            head.weight = wtes[index + 1].weight
+    return model.eval().requires_grad_(False)
+
+
+def _check(expected: Mapping[str, Tensor], weights: StateDict, source: str) -> None:
+    for name, tensor in expected.items():
+        if name not in weights:
+            raise CheckpointError(source, f"tensor {name} is missing")
+        if weights[name].shape != tensor.shape:
+            raise CheckpointError(source, f"tensor {name} is {list(weights[name].shape)}, not {list(tensor.shape)}")
+    for name in weights:
+        if name not in expected:
+            raise CheckpointError(source, f"tensor {name} is not part of the model")
