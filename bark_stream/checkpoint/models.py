@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from bark_stream.checkpoint.checkpoint import Checkpoint, StateDict
 from bark_stream.codec import build_network
@@ -23,6 +24,19 @@ class Models(NamedTuple):
     fine: FineGPT
 
 
+class _NoInitialisation(TorchFunctionMode):
+    """Modules made inside get no first values. Without it, drawing them for tensors without storage imports torch's
+    compiler: five seconds before the first word. (So would weight norm: the codec's layers are made with storage.)"""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
 def build_models(checkpoint: Checkpoint) -> Models:
     """The transformers, in float32, ready for inference. They share the checkpoint's memory.
 
@@ -37,20 +51,21 @@ def build_models(checkpoint: Checkpoint) -> Models:
 
 
 def check_tensors(checkpoint: Checkpoint) -> Checkpoint:
-    """Whether all four parts hold exactly the tensors of their configuration; allocates nothing.
+    """Whether all four parts hold exactly the tensors of their configuration.
 
     Returns: the checkpoint itself.
     Raises: CheckpointError that names the tensor.
     """
     config, source = checkpoint.config, checkpoint.source
-    with torch.device("meta"):
-        parts: tuple[tuple[str, nn.Module, StateDict], ...] = (
+    with torch.device("meta"), _NoInitialisation():
+        transformers: tuple[tuple[str, nn.Module, StateDict], ...] = (
             ("semantic", CausalGPT(config.semantic.transformer), checkpoint.semantic),
             ("coarse", CausalGPT(config.coarse.transformer), checkpoint.coarse),
             ("fine", _fine(config), with_tied_heads(checkpoint.fine, config)),
-            ("codec", build_network(config.codec), checkpoint.codec),
         )
-    for name, module, weights in parts:
+    with _NoInitialisation():
+        codec = build_network(config.codec)
+    for name, module, weights in (*transformers, ("codec", codec, checkpoint.codec)):
         _check(module.state_dict(), weights, f"{source} ({name})")
     return checkpoint
 
@@ -90,7 +105,7 @@ def _fine(config: ModelConfig) -> FineGPT:
 
 
 def _fill(create: Callable[[], ModelT], weights: StateDict, source: str) -> ModelT:
-    with torch.device("meta"):
+    with torch.device("meta"), _NoInitialisation():
         model = create()
     _check(model.state_dict(), weights, source)
     model.load_state_dict(dict(weights), assign=True)
