@@ -9,7 +9,8 @@
     │   ├── EmptyText          nothing to say
     │   ├── TextTooLong        more than one sentence may hold
     │   ├── UnknownVoice       no voice of that name
-    │   └── BadVoice           a voice whose arrays do not fit Bark (names what is wrong)
+    │   ├── BadVoice           a voice whose arrays do not fit Bark (names what is wrong)
+    │   └── BadAudio           a sound that cannot be read
     ├── OutputError            a file that cannot be written, a format that is not known
     ├── DownloadError          a model that could not be fetched
     └── EngineError            our own fault: a state that cannot be
@@ -106,6 +107,18 @@ class BadVoice(RequestError):
 
     def __str__(self) -> str:
         return f"voice {self.source}: {self.problem}"
+
+
+class BadAudio(RequestError):
+    code = "bad_audio"
+
+    def __init__(self, source: str, problem: str) -> None:
+        super().__init__(source, problem)
+        self.source = source
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.problem}"
 
 
 class OutputError(BarkStreamError):
