@@ -217,6 +217,8 @@ class ModelConfig:
     """What the checkpoint's makers suggest."""
     voice_aliases: dict[str, str] = field(default_factory=dict)
     default_voice: str | None = None
+    notice: str | None = None
+    """Said to whoever speaks with this model, such as that it is not fully trained."""
 
     def __post_init__(self) -> None:
         _require(
@@ -263,11 +265,11 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChunkPolicy:
-    """Every departure from one-shot generation, by name. `reference()` makes none; `realtime()` is measured
-    (EXPERIMENTS.md)."""
+    """Every departure from one-shot generation, by name. `reference()` makes none; `realtime()` is measured."""
 
     chunk_frames: tuple[int, ...] | None = (16, 30, 60)
-    """Codec frames of the first, second, … chunk; the last value repeats. None: the model's own coarse windows."""
+    """Codec frames of the first, second, … chunk; the last repeats. Cut to what the windows hold. None: the
+    model's own coarse windows."""
     coarse_lookahead_tokens: int | None = 12
     """Semantic tokens that must be known beyond the chunk's end before its coarse window starts. None: all that the
     window can see."""

@@ -57,14 +57,12 @@ class KVCache:
         self.lengths[slot] = 0
 
     def write(self, layer: int, slot: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Append keys and values [H, T, D] of one layer; the length moves only with `advance`.
+        """Append keys and values [H, T, D] of one layer, which must fit; the length moves only with `advance`.
 
         Returns: all keys and values of the slot so far, [H, length + T, D] each (views).
         """
         start = self.lengths[slot]
         end = start + keys.shape[1]
-        if end > self.block_size:
-            raise EngineError(f"slot {slot} would hold {end} positions; the context window has {self.block_size}")
         self.keys[layer, slot, :, start:end] = keys
         self.values[layer, slot, :, start:end] = values
         return self.keys[layer, slot, :, :end], self.values[layer, slot, :, :end]

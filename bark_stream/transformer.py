@@ -140,6 +140,8 @@ class CausalGPT(nn.Module):
             start = cache.lengths[slot]
             if num_positions > 1 and start:
                 raise EngineError(f"slot {slot} holds {start} positions and can only be decoded one by one")
+            if start + num_positions > cache.block_size:
+                raise EngineError(f"slot {slot} is full: the context window has {cache.block_size} positions")
             positions.extend(range(start, start + num_positions))
         wpe = self.transformer["wpe"](torch.tensor(positions, device=embeddings.device))
         lasts: list[int] = []
@@ -190,14 +192,15 @@ class FineGPT(nn.Module):
         for index, head in enumerate(self.lm_heads):
             head.weight = wtes[index + 1].weight
 
-    def forward(self, codebook: int, codes: Tensor, num_codes: int | None = None) -> Tensor:
+    def forward(self, codebook: int, codes: Tensor, *, num_codes: int | None = None, first_frame: int = 0) -> Tensor:
         """Logits of one codebook from itself (so far) and those below it.
 
         Args:
             codebook: the one to predict, num_codebooks_given … num_codebooks-1.
             codes: [B, T, K] int64; the unknown ones hold the pad code.
             num_codes: rows of the head wanted; all without it.
-        Returns: [B, T, V].
+            first_frame: of those whose logits are wanted.
+        Returns: [B, T - first_frame, V].
         """
         wtes = cast(nn.ModuleList, self.transformer["wtes"])
         x = cast(Tensor, sum(wtes[k](codes[..., k]) for k in range(codebook + 1)))
@@ -206,4 +209,4 @@ class FineGPT(nn.Module):
         for layer, block in enumerate(cast(nn.ModuleList, self.transformer["h"])):
             x = block(x, layer, attend)
         head = self.lm_heads[codebook - self.num_codebooks_given]
-        return F.linear(self.transformer["ln_f"](x), cast(Tensor, head.weight)[:num_codes])
+        return F.linear(self.transformer["ln_f"](x[:, first_frame:]), cast(Tensor, head.weight)[:num_codes])

@@ -89,6 +89,27 @@ class Voice:
             raise self._bad(f"coarse_prompt differs from the first {len(self.coarse)} rows of fine_prompt")
         return self
 
+    def tail(self, num_semantic_tokens: int, config: ModelConfig) -> Voice:
+        """The last `num_semantic_tokens` and the frames that are heard with them; all of it when it is no longer."""
+        if num_semantic_tokens >= len(self.semantic):
+            return self
+        num_frames = round(num_semantic_tokens * config.coarse.rate_hz / config.semantic.rate_hz)
+        return Voice(
+            self.name,
+            self.semantic[len(self.semantic) - num_semantic_tokens :],
+            self.coarse[:, -num_frames:],
+            self.fine[:, -num_frames:],
+        )
+
+    def followed_by(self, later: Voice) -> Voice:
+        """This voice, then what was said later; the name stays."""
+        return Voice(
+            self.name,
+            np.concatenate([self.semantic, later.semantic]),
+            np.hstack([self.coarse, later.coarse]),
+            np.hstack([self.fine, later.fine]),
+        )
+
     def _bad(self, problem: str) -> BadVoice:
         return BadVoice(self.name, problem)
 

@@ -1,0 +1,273 @@
+"""One loaded Bark, for use from a program: `load`, then `generate` a clip or `stream` chunks.
+
+Puts the pieces together (tokenizer, voices, pipeline) and keeps nothing between calls but weights; many speakers at
+once are the engine's business.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bark_stream.checkpoint import Checkpoint, build_models, load_checkpoint
+from bark_stream.coarse import CoarseStage
+from bark_stream.codec import Codec, CodecState
+from bark_stream.config import ChunkPolicy, ModelConfig, SamplingConfig
+from bark_stream.errors import EmptyText
+from bark_stream.events import Chunk, Event
+from bark_stream.fine import FineStage
+from bark_stream.pipeline import Pipeline, SentenceRun, Stage, StageTime
+from bark_stream.semantic import SemanticStage
+from bark_stream.sentences import Sentence, SentencePolicy, SentenceStream
+from bark_stream.state import SpeechState
+from bark_stream.text import TextEncoder
+from bark_stream.voice import Voice, read_voice, voice_from_arrays
+
+VoiceLike: TypeAlias = "str | Path | Mapping[str, Any] | Voice | None"
+
+WARM_UP_FRAMES = 38
+"""Half a second of the voice goes through the codec before a stream's first frame (`ChunkPolicy.warm_codec`)."""
+
+
+@dataclass(slots=True)
+class Speech:
+    """A finished generation."""
+
+    pcm: NDArray[np.float32]
+    """[T] mono."""
+    sample_rate_hz: int
+    state: SpeechState
+    prompt: Voice | None
+    """Everything that was said, as a history prompt; None when nothing was."""
+    events: list[Event] = field(default_factory=list)
+    """All but the chunks."""
+    ttfa_s: float | None = None
+    """From the call to the first chunk; None without audio."""
+    synth_s: float = 0.0
+    times: dict[Stage, StageTime] = field(default_factory=dict)
+
+    @property
+    def audio_s(self) -> float:
+        return len(self.pcm) / self.sample_rate_hz
+
+    @property
+    def rtf(self) -> float:
+        """Compute time / audio time; below 1 is faster than real time."""
+        return self.synth_s / self.audio_s if len(self.pcm) else float("inf")
+
+
+def load(model: str | Path = "mini", *, num_slots: int = 1) -> Bark:
+    """Read a model by name or folder (see `bark_stream.checkpoint`) and make it ready to speak.
+
+    Args: num_slots: sentences that can be on their way at once.
+    Raises: UnknownModel, CheckpointError, UnsafeCheckpoint.
+    """
+    return Bark(load_checkpoint(model), num_slots=num_slots)
+
+
+class Bark:
+    def __init__(self, checkpoint: Checkpoint, *, num_slots: int = 1) -> None:
+        models = build_models(checkpoint)
+        self.config: ModelConfig = checkpoint.config
+        self.num_slots = num_slots
+        self._encoder = TextEncoder(checkpoint.tokenizer, self.config.semantic)
+        self._voices = checkpoint.voices
+        self.pipeline = Pipeline(
+            self.config,
+            SemanticStage(models.semantic, self.config.semantic, num_slots),
+            CoarseStage(models.coarse, self.config, num_slots),
+            FineStage(models.fine, self.config),
+            Codec(self.config.codec, checkpoint.codec, source=checkpoint.source),
+        )
+        self._warm_codecs: dict[str, tuple[Voice, CodecState]] = {}
+
+    @property
+    def sample_rate_hz(self) -> int:
+        return self.config.sample_rate_hz
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """Names of the presets."""
+        return self._voices.names()
+
+    def voice(self, voice: VoiceLike) -> Voice | None:
+        """A preset's name, a `.npz` path, a mapping of arrays or a `Voice`, checked; None stays None: any voice.
+
+        Raises: UnknownVoice, BadVoice.
+        """
+        if voice is None:
+            return None
+        if isinstance(voice, str) and not voice.endswith(".npz"):
+            return self._voices.get(voice)
+        if isinstance(voice, str | Path):
+            voice = read_voice(voice)
+        elif not isinstance(voice, Voice):
+            voice = voice_from_arrays("dict", voice)
+        return voice.check(self.config)
+
+    def begin(self, voice: VoiceLike = None, *, seed: int = 0, policy: ChunkPolicy | None = None) -> SpeechState:
+        """The state of a stream that has not spoken yet."""
+        policy = policy or ChunkPolicy.realtime()
+        self.pipeline.check(policy)
+        found = self.voice(voice)
+        codec = CodecState()
+        if policy.warm_codec and found is not None:
+            codec = self._warm_codec(found)
+        return SpeechState(voice=found, codec=codec, seed=seed)
+
+    def start(
+        self, sentence: Sentence, state: SpeechState, *, policy: ChunkPolicy, sampling: SamplingConfig | None = None
+    ) -> SentenceRun:
+        """A run for one sentence, nothing computed yet. Raises: EmptyText, TextTooLong."""
+        semantic = self.config.semantic
+        tokens = np.full(semantic.max_text_tokens, semantic.text_pad_token, dtype=np.int64)
+        encoded = self._encoder.encode(sentence.text)
+        tokens[: len(encoded)] = encoded
+        return self.pipeline.begin(
+            sentence.index, sentence.text, tokens, state, policy, sampling or self.config.sampling
+        )
+
+    def speak(
+        self,
+        sentence: Sentence,
+        state: SpeechState,
+        *,
+        policy: ChunkPolicy | None = None,
+        sampling: SamplingConfig | None = None,
+    ) -> Generator[Event, None, SentenceRun]:
+        """One sentence from its state: events as they come; the generator's value is the finished run.
+
+        Closing the generator drops the work. The next state is `bark.pipeline.next_state(run)`.
+        """
+        run = self.start(sentence, state, policy=policy or ChunkPolicy.realtime(), sampling=sampling)
+        try:
+            while (stage := self.pipeline.next_stage(run)) is not None:
+                for _, event in self.pipeline.step(stage, [run]):
+                    yield event
+        finally:
+            self.pipeline.end(run)
+        return run
+
+    def stream(
+        self,
+        text: str | Iterator[str],
+        *,
+        voice: VoiceLike = None,
+        seed: int = 0,
+        policy: ChunkPolicy | None = None,
+        sampling: SamplingConfig | None = None,
+    ) -> Iterator[Chunk]:
+        """Chunks while the rest is still being generated, or even written: `text` may be an iterator of slices.
+
+        Raises: EmptyText when nothing can be spoken, UnknownVoice, BadVoice, ConfigError.
+        """
+        speech = self._speech(voice, seed, policy)
+        yield from (event for event in self._speak_all(text, speech, policy, sampling) if isinstance(event, Chunk))
+
+    def generate(
+        self,
+        text: str | Iterator[str],
+        *,
+        voice: VoiceLike = None,
+        seed: int = 0,
+        policy: ChunkPolicy | None = None,
+        sampling: SamplingConfig | None = None,
+    ) -> NDArray[np.float32]:
+        """The whole clip, [T] float32 mono. Raises as `stream`."""
+        return self.synthesize(text, voice=voice, seed=seed, policy=policy, sampling=sampling).pcm
+
+    def synthesize(
+        self,
+        text: str | Iterator[str],
+        *,
+        voice: VoiceLike = None,
+        seed: int = 0,
+        policy: ChunkPolicy | None = None,
+        sampling: SamplingConfig | None = None,
+        max_s: float | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> Speech:
+        """The whole clip with what is known about it.
+
+        Args:
+            max_s: stop, in mid-sentence if it must be, after so much audio.
+            on_event: called with every event as it comes, chunks too.
+        """
+        speech = self._speech(voice, seed, policy)
+        max_samples = None if max_s is None else round(max_s * self.sample_rate_hz)
+        chunks: list[NDArray[np.float32]] = []
+        for event in self._speak_all(text, speech, policy, sampling):
+            if isinstance(event, Chunk):
+                if max_samples is not None:
+                    event = dataclasses.replace(event, pcm=event.pcm[: max_samples - event.start_sample])
+                chunks.append(event.pcm)
+            else:
+                speech.events.append(event)
+            if on_event is not None:
+                on_event(event)
+            if isinstance(event, Chunk) and max_samples is not None and event.end_sample >= max_samples:
+                break
+        speech.pcm = np.concatenate(chunks) if chunks else speech.pcm
+        return speech
+
+    def _speech(self, voice: VoiceLike, seed: int, policy: ChunkPolicy | None) -> Speech:
+        state = self.begin(voice, seed=seed, policy=policy)
+        return Speech(np.zeros(0, dtype=np.float32), self.sample_rate_hz, state, None)
+
+    def _speak_all(
+        self, text: str | Iterator[str], speech: Speech, policy: ChunkPolicy | None, sampling: SamplingConfig | None
+    ) -> Iterator[Event]:
+        """Every sentence in turn; `speech` is brought up to date as they pass."""
+        started = time.perf_counter()
+        policy = policy or ChunkPolicy.realtime()
+        speech.times = {stage: StageTime() for stage in Stage}
+        num_sentences = 0
+        for sentence in self._sentences(text, policy):
+            num_sentences += 1
+            speaking = self.speak(sentence, speech.state, policy=policy, sampling=sampling)
+            while True:
+                try:
+                    event = next(speaking)
+                except StopIteration as stop:
+                    self._add(speech, stop.value)
+                    break
+                if isinstance(event, Chunk) and speech.ttfa_s is None:
+                    speech.ttfa_s = time.perf_counter() - started
+                yield event
+            speech.synth_s = time.perf_counter() - started
+        if not num_sentences:
+            raise EmptyText
+
+    def _sentences(self, text: str | Iterator[str], policy: ChunkPolicy) -> Iterator[Sentence]:
+        stream = SentenceStream(SentencePolicy(eager=policy.eager), num_tokens=self._encoder.num_tokens)
+        for piece in [text] if isinstance(text, str) else text:
+            yield from stream.push(piece)
+        yield from stream.flush()
+
+    def _add(self, speech: Speech, run: SentenceRun) -> None:
+        speech.state = self.pipeline.next_state(run)
+        spoken = self.pipeline.prompt(run)
+        if spoken is not None:
+            speech.prompt = spoken if speech.prompt is None else speech.prompt.followed_by(spoken)
+        for stage, spent in run.times.items():
+            total = speech.times[stage]
+            total.num_tokens += spent.num_tokens
+            total.compute_s += spent.compute_s
+            total.num_steps += spent.num_steps
+
+    def _warm_codec(self, voice: Voice) -> CodecState:
+        """A codec state as if the voice had just spoken; a preset's is made once."""
+        known, state = self._warm_codecs.get(voice.name, (None, CodecState()))
+        if known is not voice:
+            self.pipeline.codec.decode(torch.tensor(voice.fine[None, :, -WARM_UP_FRAMES:]), state := CodecState())
+            if voice.name in self.voices:
+                self._warm_codecs[voice.name] = (voice, state)
+        return state.clone()

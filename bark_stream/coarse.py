@@ -1,0 +1,166 @@
+"""Semantic tokens -> two coarse codebooks (75 Hz each), window by window for many sentences.
+
+Suno's arithmetic (generation.py, generate_coarse): a window lays [semantic slice, padded][infer][coarse history] anew
+and then draws tokens frame by frame, each from its own codebook's rows. Semantic slice and coarse history start at
+the same moment, so that equal time means a fixed distance. Windows may be longer than Suno's; the history is then cut
+to what fits. Knows no sound and no schedule: the caller opens windows and says which runs step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bark_stream.config import ModelConfig, SamplingConfig
+from bark_stream.errors import EngineError
+from bark_stream.kv_cache import KVCache
+from bark_stream.sampling import draw
+from bark_stream.transformer import CausalGPT, Span
+from bark_stream.voice import Voice
+
+
+@dataclass(slots=True)
+class CoarseRun:
+    """One sentence on its way to coarse tokens."""
+
+    semantic: list[int]
+    """History, then the sentence so far; grows while the semantic stage runs."""
+    num_semantic_history: int
+    history: list[int]
+    """Flattened coarse history, codebook offsets added."""
+    sampling: SamplingConfig
+    generator: torch.Generator
+    tokens: list[int] = field(default_factory=list)
+    """Flattened coarse tokens of the sentence, codebook offsets added."""
+    window_end: int = 0
+    """The open window ends before this token."""
+    slot: int | None = None
+    needs_prefix: bool = False
+
+    @property
+    def is_window_open(self) -> bool:
+        return len(self.tokens) < self.window_end
+
+
+class CoarseStage:
+    """The coarse model with its KV cache; `num_slots` sentences at once."""
+
+    def __init__(self, model: CausalGPT, config: ModelConfig, num_slots: int) -> None:
+        self._model = model
+        self._config = config
+        self.cache = KVCache(model.config, num_slots)
+
+    def begin(self, history: Voice | None, *, sampling: SamplingConfig, generator: torch.Generator) -> CoarseRun:
+        """Args: history: what was spoken before; cut here to what the windows look back on."""
+        if history is None:
+            return CoarseRun([], 0, [], sampling, generator)
+        config, ratio = self._config, self._config.coarse_tokens_per_semantic
+        flat = _flatten(history.coarse, config.codec.codebook_size) + config.semantic.vocab_size
+        num_semantic = min(
+            math.floor(config.coarse.max_history_tokens / ratio),
+            len(history.semantic) - len(history.semantic) % 2,
+            math.floor(len(flat) / ratio),
+        )
+        num_coarse = round(num_semantic * ratio)
+        # Suno drops the last frame of the history: "hack for time alignment (sounds better)".
+        coarse = flat[len(flat) - num_coarse : len(flat) - config.coarse.num_codebooks]
+        semantic = history.semantic[len(history.semantic) - num_semantic :]
+        return CoarseRun(semantic.tolist(), num_semantic, coarse.tolist(), sampling, generator)
+
+    def num_tokens(self, num_semantic_tokens: int) -> int:
+        """Coarse tokens that so many semantic tokens of a sentence become (whole frames)."""
+        codebooks = self._config.coarse.num_codebooks
+        return math.floor(num_semantic_tokens * self._config.coarse_tokens_per_semantic / codebooks) * codebooks
+
+    def num_semantic_needed(self, run: CoarseRun, num_tokens: int, lookahead: int | None) -> int:
+        """Semantic tokens of the sentence that must be known before a window of `num_tokens` opens.
+
+        Args: lookahead: tokens beyond the window's end; None: all that the window can see.
+        """
+        if lookahead is None:
+            first = self._first_semantic(run, num_tokens)
+            return first + self._config.coarse.max_semantic_tokens - run.num_semantic_history
+        return math.ceil((len(run.tokens) + num_tokens) / self._config.coarse_tokens_per_semantic) + lookahead
+
+    def open_window(self, run: CoarseRun, num_tokens: int) -> None:
+        """The next `num_tokens` tokens are made from the semantic tokens known now.
+
+        Raises: EngineError if a window is open, or this one does not fit the context window.
+        """
+        if run.is_window_open:
+            raise EngineError("a coarse window is still open")
+        if self._max_history(num_tokens) <= 0:
+            raise EngineError(f"a coarse window of {num_tokens} tokens does not fit the context window")
+        run.window_end = len(run.tokens) + num_tokens
+        run.needs_prefix = True
+
+    @torch.inference_mode()
+    def step(self, runs: Sequence[CoarseRun]) -> None:
+        """Each run, its window open, gains one token; a window's first step lays its prefix."""
+        embeddings, spans = [], []
+        for run in runs:
+            if run.slot is None:
+                run.slot = self.cache.acquire()
+            tokens = run.tokens[-1:]
+            if run.needs_prefix:
+                self.cache.reset(run.slot)
+                tokens = self._prefix(run)
+                run.needs_prefix = False
+            embeddings.append(torch.tensor(tokens))
+            spans.append(Span(run.slot, len(tokens)))
+        hidden = self._model.step(self._model.embed(torch.cat(embeddings)), spans, self.cache)
+        for run, row in zip(runs, hidden, strict=True):
+            self._extend(run, row)
+
+    def end(self, run: CoarseRun) -> None:
+        """Give the run's slot back; safe to call twice."""
+        if run.slot is not None:
+            self.cache.release(run.slot)
+            run.slot = None
+
+    def codes(self, run: CoarseRun, first_frame: int = 0) -> NDArray[np.int64]:
+        """[num_codebooks, T] whole frames made so far, from `first_frame` on, without offsets."""
+        codebooks, size = self._config.coarse.num_codebooks, self._config.codec.codebook_size
+        num_frames = len(run.tokens) // codebooks
+        flat = np.array(run.tokens[first_frame * codebooks : num_frames * codebooks], dtype=np.int64)
+        frames = flat.reshape(-1, codebooks).T - self._config.semantic.vocab_size
+        codes: NDArray[np.int64] = frames - size * np.arange(codebooks)[:, None]
+        return codes
+
+    def _max_history(self, num_tokens: int) -> int:
+        coarse = self._config.coarse
+        return min(coarse.max_history_tokens, coarse.transformer.block_size - coarse.num_prefix_positions - num_tokens)
+
+    def _first_semantic(self, run: CoarseRun, num_tokens: int) -> int:
+        """Where the semantic slice of the next window starts."""
+        ratio = self._config.coarse_tokens_per_semantic
+        now = run.num_semantic_history + round(len(run.tokens) / ratio)
+        return max(0, now - math.floor(self._max_history(num_tokens) / ratio))
+
+    def _prefix(self, run: CoarseRun) -> list[int]:
+        config = self._config.coarse
+        num_tokens = run.window_end - len(run.tokens)
+        first = self._first_semantic(run, num_tokens)
+        semantic = run.semantic[first : first + config.max_semantic_tokens]
+        padding = [config.semantic_pad_token] * (config.max_semantic_tokens - len(semantic))
+        history = (run.history + run.tokens)[-self._max_history(num_tokens) :]
+        return [*semantic, *padding, config.infer_token, *history]
+
+    def _extend(self, run: CoarseRun, hidden: Tensor) -> None:
+        size = self._config.codec.codebook_size
+        codebook = len(run.tokens) % self._config.coarse.num_codebooks
+        first = self._config.semantic.vocab_size + codebook * size
+        logits = self._model.logits(hidden, slice(first, first + size))
+        run.tokens.append(first + int(draw(logits, run.sampling.waveform_temperature, run.sampling, run.generator)))
+
+
+def _flatten(codes: NDArray[np.int64], codebook_size: int) -> NDArray[np.int64]:
+    """[K, T] codes -> [T · K] frame by frame, each codebook in rows of its own."""
+    flat: NDArray[np.int64] = (codes + codebook_size * np.arange(len(codes))[:, None]).T.reshape(-1)
+    return flat

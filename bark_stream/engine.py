@@ -1,0 +1,300 @@
+"""Many speakers on one set of weights: streams in, events out, one worker thread that runs the tensors.
+
+A stream is the latest `SpeechState` and sentences not yet spoken. The worker asks the scheduler who goes next, steps
+the pipeline and calls `on_event` of the stream it concerns, in its own thread. Knows no sockets and no event loop.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bark_stream.bark import Bark
+from bark_stream.config import ChunkPolicy, SamplingConfig
+from bark_stream.errors import BarkStreamError, EngineError
+from bark_stream.events import Chunk, Event, SentenceDone, SentenceFailed
+from bark_stream.pipeline import SentenceRun, Stage, StageTime
+from bark_stream.scheduler import Candidate, choose
+from bark_stream.sentences import Sentence
+from bark_stream.state import SpeechState
+
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(slots=True)
+class EngineStats:
+    num_streams: int
+    num_running: int
+    """Sentences that have started and are not finished."""
+    num_waiting: int
+    stages: dict[str, StageTime]
+    """Since the engine started; `num_tokens / num_steps` is the mean batch."""
+
+
+@dataclass(slots=True, eq=False)
+class SpeechStream:
+    """One speaker's turn. Every method may be called from any thread, and none blocks for long."""
+
+    _engine: Engine
+    _on_event: OnEvent
+    _state: SpeechState
+    _policy: ChunkPolicy
+    _sampling: SamplingConfig
+    _number: int
+    _pending: deque[tuple[int, Sentence]] = field(default_factory=deque)
+    _run: SentenceRun | None = None
+    _arrival: int = 0
+    _num_made_samples: int = 0
+    _played_samples: int = 0
+    _limit_samples: int | None = None
+    _first_chunk_s: float | None = None
+    _drops: int = 0
+    """Counts cancellations; work begun before the latest one is dropped."""
+    _is_closed: bool = False
+
+    @property
+    def num_pending(self) -> int:
+        """Sentences queued or running."""
+        return len(self._pending) + (self._run is not None)
+
+    def say(self, sentence: Sentence) -> None:
+        """Queue a sentence. Raises: EngineError on a closed stream or engine."""
+        self._engine._say(self, sentence)
+
+    def report(self, *, played_samples: int | None = None, limit_samples: int | None = None) -> None:
+        """Where the listener is, and the sample at or beyond which no chunk may start (back-pressure)."""
+        self._engine._report(self, played_samples, limit_samples)
+
+    def cancel(self) -> None:
+        """Drop what is queued and running, at the latest after the step in progress; the state stays where the last
+        finished sentence left it."""
+        self._engine._cancel(self)
+
+    def close(self) -> None:
+        """Cancel, and give everything back."""
+        self._engine._close_stream(self)
+
+
+class Engine:
+    def __init__(self, bark: Bark, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bark = bark
+        self._pipeline = bark.pipeline
+        self._clock = clock
+        self._streams: dict[int, SpeechStream] = {}
+        self._work = threading.Condition()
+        self._num_opened = 0
+        self._num_said = 0
+        self._is_closed = False
+        self._abandoned: list[SentenceRun] = []
+        self._totals = {stage: StageTime() for stage in Stage}
+        self._worker = threading.Thread(target=self._loop, name="bark-engine", daemon=True)
+        self._worker.start()
+
+    @property
+    def model_name(self) -> str:
+        return self._bark.config.name
+
+    @property
+    def sample_rate_hz(self) -> int:
+        return self._bark.sample_rate_hz
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        return self._bark.voices
+
+    @property
+    def default_voice(self) -> str | None:
+        return self._bark.config.default_voice
+
+    @property
+    def num_slots(self) -> int:
+        return self._bark.num_slots
+
+    def open(
+        self,
+        *,
+        on_event: OnEvent,
+        voice: str | None = None,
+        seed: int = 0,
+        sampling: SamplingConfig | None = None,
+        policy: ChunkPolicy | None = None,
+    ) -> SpeechStream:
+        """A new speaker. Raises: UnknownVoice, BadVoice, ConfigError."""
+        policy = policy or ChunkPolicy.realtime()
+        self._pipeline.check(policy)
+        state = self._bark.begin(voice, seed=seed, policy=policy)
+        with self._work:
+            self._refuse_if_closed()
+            self._num_opened += 1
+            stream = SpeechStream(
+                self, on_event, state, policy, sampling or self._bark.config.sampling, self._num_opened
+            )
+            self._streams[stream._number] = stream
+        return stream
+
+    def stats(self) -> EngineStats:
+        with self._work:
+            streams = list(self._streams.values())
+            return EngineStats(
+                num_streams=len(streams),
+                num_running=sum(stream._run is not None for stream in streams),
+                num_waiting=sum(len(stream._pending) for stream in streams),
+                stages={
+                    stage.value: StageTime(total.num_tokens, total.compute_s, total.num_steps)
+                    for stage, total in self._totals.items()
+                },
+            )
+
+    def close(self) -> None:
+        """Stop after the step in progress and join the worker."""
+        with self._work:
+            self._is_closed = True
+            self._work.notify()
+        if threading.current_thread() is not self._worker:
+            self._worker.join()
+
+    def _refuse_if_closed(self) -> None:
+        if self._is_closed:
+            raise EngineError("the engine is closed")
+
+    # What streams ask for, in any thread.
+
+    def _say(self, stream: SpeechStream, sentence: Sentence) -> None:
+        with self._work:
+            self._refuse_if_closed()
+            if stream._is_closed:
+                raise EngineError("the stream is closed")
+            self._num_said += 1
+            stream._pending.append((self._num_said, sentence))
+            self._work.notify()
+
+    def _report(self, stream: SpeechStream, played_samples: int | None, limit_samples: int | None) -> None:
+        with self._work:
+            if played_samples is not None:
+                stream._played_samples = max(stream._played_samples, played_samples)
+            if limit_samples is not None:
+                stream._limit_samples = limit_samples
+            self._work.notify()
+
+    def _cancel(self, stream: SpeechStream) -> None:
+        with self._work:
+            stream._pending.clear()
+            stream._drops += 1
+            if stream._run is not None:
+                self._abandoned.append(stream._run)
+                stream._run = None
+            self._work.notify()
+
+    def _close_stream(self, stream: SpeechStream) -> None:
+        self._cancel(stream)
+        with self._work:
+            stream._is_closed = True
+            self._streams.pop(stream._number, None)
+
+    # What the worker does.
+
+    def _loop(self) -> None:
+        while True:
+            with self._work:
+                self._release_abandoned()
+                if self._is_closed:
+                    return
+                failures = self._begin_sentences()
+                plan = self._plan()
+                if plan is None and not failures:
+                    self._work.wait()
+                    continue
+            for stream, failure in failures:
+                stream._on_event(failure)
+            if plan is not None:
+                self._step(*plan)
+
+    def _release_abandoned(self) -> None:
+        for run in self._abandoned:
+            self._pipeline.end(run)
+        self._abandoned.clear()
+
+    def _begin_sentences(self) -> list[tuple[SpeechStream, SentenceFailed]]:
+        """Start waiting sentences, oldest first, while there are slots."""
+        num_free = self.num_slots - sum(stream._run is not None for stream in self._streams.values())
+        idle = [stream for stream in self._streams.values() if stream._run is None and stream._pending]
+        failures = []
+        for stream in sorted(idle, key=lambda s: s._pending[0][0])[:num_free]:
+            arrival, sentence = stream._pending.popleft()
+            try:
+                stream._run = self._bark.start(
+                    sentence, stream._state, policy=stream._policy, sampling=stream._sampling
+                )
+                stream._arrival = arrival
+            except BarkStreamError as error:
+                failures.append((stream, SentenceFailed(sentence.index, error)))
+        return failures
+
+    def _plan(self) -> tuple[Stage, list[tuple[SpeechStream, SentenceRun, int]]] | None:
+        candidates = []
+        for stream in self._streams.values():
+            stage = None if stream._run is None else self._pipeline.next_stage(stream._run)
+            if stage is not None and not self._is_far_ahead(stream):
+                candidates.append(Candidate(stream._number, stage, stream._arrival, self._lead_s(stream)))
+        if not candidates:
+            return None
+        stage, numbers = choose(candidates)
+        chosen = [self._streams[number] for number in numbers]
+        return stage, [(stream, stream._run, stream._drops) for stream in chosen if stream._run is not None]
+
+    def _is_far_ahead(self, stream: SpeechStream) -> bool:
+        return stream._limit_samples is not None and stream._num_made_samples >= stream._limit_samples
+
+    def _lead_s(self, stream: SpeechStream) -> float | None:
+        """Audio made but not heard: as reported, or as if played from its first chunk on."""
+        if stream._first_chunk_s is None:
+            return None
+        elapsed_samples = (self._clock() - stream._first_chunk_s) * self.sample_rate_hz
+        played = max(stream._played_samples, min(elapsed_samples, stream._num_made_samples))
+        return (stream._num_made_samples - played) / self.sample_rate_hz
+
+    def _step(self, stage: Stage, chosen: list[tuple[SpeechStream, SentenceRun, int]]) -> None:
+        runs = [run for _, run, _ in chosen]
+        started, before = time.perf_counter(), sum(run.times[stage].num_tokens for run in runs)
+        try:
+            events = self._pipeline.step(stage, runs)
+        except Exception as error:
+            # Whatever went wrong, the sentences of this step end and every stream lives on.
+            failure = error if isinstance(error, BarkStreamError) else EngineError(f"{type(error).__name__}: {error}")
+            for stream, run, drops in chosen:
+                self._pipeline.end(run)
+                self._drop_run(stream, run)
+                self._deliver(stream, drops, SentenceFailed(run.index, failure))
+            return
+        total = self._totals[stage]
+        total.num_steps += 1
+        total.compute_s += time.perf_counter() - started
+        total.num_tokens += sum(run.times[stage].num_tokens for run in runs) - before
+        owners = {id(run): (stream, drops) for stream, run, drops in chosen}
+        for run, event in events:
+            stream, drops = owners[id(run)]
+            self._apply(stream, run, drops, event)
+
+    def _apply(self, stream: SpeechStream, run: SentenceRun, drops: int, event: Event) -> None:
+        with self._work:
+            if stream._drops != drops:
+                return
+            if isinstance(event, Chunk):
+                stream._num_made_samples = event.end_sample
+                stream._first_chunk_s = self._clock() if stream._first_chunk_s is None else stream._first_chunk_s
+            if isinstance(event, SentenceDone):
+                stream._state = self._pipeline.next_state(run)
+                stream._run = None
+        self._deliver(stream, drops, event)
+
+    def _drop_run(self, stream: SpeechStream, run: SentenceRun) -> None:
+        with self._work:
+            if stream._run is run:
+                stream._run = None
+
+    def _deliver(self, stream: SpeechStream, drops: int, event: Event) -> None:
+        if stream._drops == drops:
+            stream._on_event(event)

@@ -1,0 +1,325 @@
+"""Sentences -> chunks of audio, stage by stage, many sentences side by side.
+
+A `SentenceRun` is a sentence on its way. `next_stage` says, from its counters alone, what it needs next; `step` does
+that for all runs of one stage at once. In a streaming policy the coarse stage starts before the semantic one has
+finished, and each coarse window becomes a chunk: fine codes for its frames, samples from the codec whose state runs
+through. Frames that were decoded are never taken back. Knows no schedule, no threads and no sockets.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bark_stream.coarse import CoarseRun, CoarseStage
+from bark_stream.codec import Codec, CodecState
+from bark_stream.config import ChunkPolicy, ModelConfig, SamplingConfig
+from bark_stream.errors import ConfigError
+from bark_stream.events import Chunk, Event, GuardFired, SentenceDone
+from bark_stream.fine import FineStage
+from bark_stream.guards import SilenceState, budget_s, cut_silence, find_loop
+from bark_stream.semantic import SemanticRun, SemanticStage
+from bark_stream.state import SpeechState
+from bark_stream.voice import Voice
+
+LOOP_CHECK_TOKENS = 16
+"""Semantic tokens between two looks for a loop."""
+LAST_WINDOW_STRETCH = 1.5
+"""A rest of at most so many chunks is made in one window rather than leaving a crumb."""
+
+
+class Stage(enum.Enum):
+    SEMANTIC = "semantic"
+    COARSE = "coarse"
+    SOUND = "sound"
+    """Fine codes and samples of what the coarse stage has made."""
+
+
+@dataclass(slots=True)
+class StageTime:
+    num_tokens: int = 0
+    """Semantic tokens, coarse tokens, codec frames."""
+    compute_s: float = 0.0
+    num_steps: int = 0
+
+
+@dataclass(slots=True)
+class SentenceRun:
+    """One sentence on its way to sound."""
+
+    index: int
+    state: SpeechState
+    """Before this sentence."""
+    policy: ChunkPolicy
+    sampling: SamplingConfig
+    history: Voice | None
+    semantic: SemanticRun
+    coarse: CoarseRun
+    fine_generator: torch.Generator
+    codec: CodecState
+    silence: SilenceState
+    codes: NDArray[np.int64]
+    """[num_codebooks, T] frames handed to the codec."""
+    num_windows: int = 0
+    num_samples: int = 0
+    is_finished: bool = False
+    guards: list[str] = field(default_factory=list)
+    times: dict[Stage, StageTime] = field(default_factory=lambda: {stage: StageTime() for stage in Stage})
+
+    @property
+    def num_frames(self) -> int:
+        return int(self.codes.shape[1])
+
+    @property
+    def compute_s(self) -> float:
+        return sum(time_.compute_s for time_ in self.times.values())
+
+
+class Pipeline:
+    """The stages of one loaded model."""
+
+    def __init__(
+        self, config: ModelConfig, semantic: SemanticStage, coarse: CoarseStage, fine: FineStage, codec: Codec
+    ) -> None:
+        self.config = config
+        self.semantic = semantic
+        self.coarse = coarse
+        self.fine = fine
+        self.codec = codec
+
+    def check(self, policy: ChunkPolicy) -> None:
+        """Raises: ConfigError if no chunk of this policy fits this model's windows."""
+        if self._max_window_tokens(policy) <= 0:
+            raise ConfigError("fine_lookahead_frames", "leaves no room for new frames in this model's fine window")
+
+    def begin(
+        self,
+        index: int,
+        text: str,
+        text_tokens: NDArray[np.int64],
+        state: SpeechState,
+        policy: ChunkPolicy,
+        sampling: SamplingConfig,
+    ) -> SentenceRun:
+        """A run for one sentence; nothing is computed yet.
+
+        Args:
+            text: as it is spoken, for the duration guard.
+            text_tokens: [max_text_tokens], offset and padded.
+        """
+        config = self.config
+        history = state.history(policy.carry, config)
+        budget = budget_s(text, policy)
+        semantic = self.semantic.begin(
+            torch.from_numpy(text_tokens),
+            None if history is None else torch.tensor(history.semantic),
+            sampling=sampling,
+            generator=state.generator("semantic"),
+            max_tokens=None if budget is None else math.ceil(budget * config.semantic.rate_hz),
+        )
+        return SentenceRun(
+            index=index,
+            state=state,
+            policy=policy,
+            sampling=sampling,
+            history=history,
+            semantic=semantic,
+            coarse=self.coarse.begin(history, sampling=sampling, generator=state.generator("coarse")),
+            fine_generator=state.generator("fine"),
+            codec=state.codec.clone(),
+            silence=SilenceState(has_sounded=state.num_samples > 0),
+            codes=np.zeros((config.fine.num_codebooks, 0), dtype=np.int64),
+        )
+
+    def next_stage(self, run: SentenceRun) -> Stage | None:
+        """What the run needs next; None when it is finished."""
+        if run.is_finished:
+            return None
+        if run.coarse.is_window_open:
+            return Stage.COARSE
+        if self._num_frames_ready(run) > 0 or self._is_coarse_complete(run):
+            return Stage.SOUND
+        return Stage.COARSE if self._window_tokens(run) else Stage.SEMANTIC
+
+    def step(self, stage: Stage, runs: Sequence[SentenceRun]) -> list[tuple[SentenceRun, Event]]:
+        """One step of one stage for runs that all need it: a token each, or a chunk each."""
+        started = time.perf_counter()
+        match stage:
+            case Stage.SEMANTIC:
+                events = self._step_semantic(runs)
+            case Stage.COARSE:
+                events = self._step_coarse(runs)
+            case Stage.SOUND:
+                events = [(run, event) for run in runs for event in self._step_sound(run)]
+        share_s = (time.perf_counter() - started) / len(runs)
+        for run in runs:
+            run.times[stage].compute_s += share_s
+            run.times[stage].num_steps += 1
+        return [*events, *((run, self._done(run)) for run in runs if run.is_finished)]
+
+    def end(self, run: SentenceRun) -> None:
+        """Give back what the run holds, finished or not."""
+        self.semantic.end(run.semantic)
+        self.coarse.end(run.coarse)
+
+    def prompt(self, run: SentenceRun) -> Voice | None:
+        """What a run has made so far, as a history prompt; None before the first frame."""
+        num_frames = run.num_frames
+        num_semantic = min(len(run.semantic.tokens), round(num_frames * self._semantic_per_frame))
+        if not num_semantic:
+            return None
+        codes = run.codes
+        semantic = np.array(run.semantic.tokens[:num_semantic], dtype=np.int64)
+        return Voice("last", semantic, codes[: self.config.coarse.num_codebooks].copy(), codes.copy())
+
+    def next_state(self, run: SentenceRun) -> SpeechState:
+        """The state after a finished run."""
+        spoken = self.prompt(run)
+        # The fine stage looks back furthest, and no stage further.
+        longest = int(self.config.fine.max_history_frames * self._semantic_per_frame)
+        return SpeechState(
+            voice=run.state.voice,
+            last=run.state.last if spoken is None else spoken.tail(longest, self.config),
+            codec=run.codec,
+            seed=run.state.seed,
+            num_sentences=run.state.num_sentences + 1,
+            num_samples=run.state.num_samples + run.num_samples,
+        )
+
+    @property
+    def _semantic_per_frame(self) -> float:
+        return self.config.coarse.num_codebooks / self.config.coarse_tokens_per_semantic
+
+    def _num_coarse_frames(self, run: SentenceRun) -> int:
+        return len(run.coarse.tokens) // self.config.coarse.num_codebooks
+
+    def _num_coarse_left(self, run: SentenceRun) -> int:
+        """Coarse tokens that the semantic tokens known so far still ask for."""
+        return self.coarse.num_tokens(len(run.semantic.tokens)) - len(run.coarse.tokens)
+
+    def _is_coarse_complete(self, run: SentenceRun) -> bool:
+        return run.semantic.is_finished and self._num_coarse_left(run) <= 0
+
+    def _num_frames_ready(self, run: SentenceRun) -> int:
+        """Coarse frames that can be made sound now."""
+        waiting = self._num_coarse_frames(run) - run.num_frames
+        if self._is_coarse_complete(run):
+            return waiting
+        if run.policy.fine_window_frames is None:
+            return 0
+        return max(0, waiting - run.policy.fine_lookahead_frames)
+
+    def _window_tokens(self, run: SentenceRun) -> int:
+        """Length of the coarse window that can open now; 0 while more semantic tokens are needed."""
+        left = self._num_coarse_left(run)
+        size, longest = self._chunk_tokens(run), self._max_window_tokens(run.policy)
+        if run.semantic.is_finished:
+            return left if left <= min(size * LAST_WINDOW_STRETCH, longest) else min(size, left)
+        needed = self.coarse.num_semantic_needed(run.coarse, size, run.policy.coarse_lookahead_tokens)
+        return size if len(run.semantic.tokens) >= needed and left >= size else 0
+
+    def _chunk_tokens(self, run: SentenceRun) -> int:
+        """Coarse tokens of the run's next chunk, as the policy has it."""
+        frames = run.policy.chunk_frames
+        if frames is None:
+            return self.config.coarse.sliding_window_len
+        wanted = frames[min(run.num_windows, len(frames) - 1)] * self.config.coarse.num_codebooks
+        return min(wanted, self._max_window_tokens(run.policy))
+
+    def _max_window_tokens(self, policy: ChunkPolicy) -> int:
+        """The longest coarse window: it leaves the history half its room, and its frames fit one fine pass."""
+        coarse = self.config.coarse
+        if policy.chunk_frames is None:
+            return coarse.sliding_window_len
+        room = coarse.transformer.block_size - coarse.num_prefix_positions - coarse.max_history_tokens // 2
+        frames = room // coarse.num_codebooks
+        if policy.fine_window_frames is not None:
+            frames = min(frames, self._fine_window_frames(policy.fine_window_frames) - policy.fine_lookahead_frames)
+        return frames * coarse.num_codebooks
+
+    def _fine_window_frames(self, wanted: int) -> int:
+        return min(wanted, self.config.fine.window_frames)
+
+    def _step_semantic(self, runs: Sequence[SentenceRun]) -> list[tuple[SentenceRun, Event]]:
+        events: list[tuple[SentenceRun, Event]] = []
+        self.semantic.step([run.semantic for run in runs])
+        for run in runs:
+            num_known = len(run.coarse.semantic) - run.coarse.num_semantic_history
+            new = run.semantic.tokens[num_known:]
+            run.coarse.semantic.extend(new)
+            run.times[Stage.SEMANTIC].num_tokens += len(new)
+            events.extend((run, event) for event in self._guard_tokens(run))
+        return events
+
+    def _guard_tokens(self, run: SentenceRun) -> list[Event]:
+        tokens, max_repeats = run.semantic.tokens, run.policy.max_repeats
+        if run.semantic.is_finished:
+            is_cut = len(tokens) == run.semantic.max_tokens < self.config.semantic.max_new_tokens
+            return [self._fire(run, "duration")] if is_cut else []
+        if max_repeats is None or len(tokens) % LOOP_CHECK_TOKENS or find_loop(tokens, max_repeats) is None:
+            return []
+        self.semantic.finish(run.semantic)
+        return [self._fire(run, "loop")]
+
+    def _fire(self, run: SentenceRun, guard: str) -> GuardFired:
+        run.guards.append(guard)
+        return GuardFired(run.index, guard, len(run.semantic.tokens) / self.config.semantic.rate_hz)
+
+    def _step_coarse(self, runs: Sequence[SentenceRun]) -> list[tuple[SentenceRun, Event]]:
+        for run in runs:
+            if not run.coarse.is_window_open:
+                self.coarse.open_window(run.coarse, self._window_tokens(run))
+                run.num_windows += 1
+        self.coarse.step([run.coarse for run in runs])
+        for run in runs:
+            run.times[Stage.COARSE].num_tokens += 1
+            if self._is_coarse_complete(run):
+                self.coarse.end(run.coarse)
+        return []
+
+    def _step_sound(self, run: SentenceRun) -> list[Event]:
+        num_ready = self._num_frames_ready(run)
+        run.times[Stage.SOUND].num_tokens += num_ready
+        if num_ready:
+            run.codes = np.hstack([run.codes, self._fine_codes(run, num_ready)])
+        pcm = self.codec.decode(torch.from_numpy(run.codes[None, :, run.num_frames - num_ready :]), run.codec)
+        run.is_finished = self._is_coarse_complete(run)
+        if run.is_finished:
+            pcm = torch.cat([pcm, self.codec.finish(run.codec)], -1)
+        return self._hand_over(run, pcm[0].numpy())
+
+    def _fine_codes(self, run: SentenceRun, num_ready: int) -> NDArray[np.int64]:
+        """[num_codebooks, num_ready] for the frames after those already made sound."""
+        coarse = self.coarse.codes(run.coarse, first_frame=run.num_frames)
+        history = None if run.history is None else run.history.fine
+        window = run.policy.fine_window_frames
+        if window is None:
+            return self.fine.fill_whole(coarse, history, run.sampling, run.fine_generator)
+        spoken = run.codes if history is None else np.hstack([history, run.codes])
+        window = self._fine_window_frames(window)
+        return self.fine.fill_next(coarse, spoken, window, run.sampling, run.fine_generator)[:, :num_ready]
+
+    def _hand_over(self, run: SentenceRun, pcm: NDArray[np.float32]) -> list[Event]:
+        events: list[Event] = []
+        config = self.config.codec
+        pcm, guard = cut_silence(
+            pcm, run.silence, run.policy, sample_rate_hz=config.sample_rate_hz, block_samples=config.hop_samples
+        )
+        if guard is not None and guard not in run.guards:
+            run.guards.append(guard)
+            events.append(GuardFired(run.index, guard, run.num_frames / config.frame_rate_hz))
+        if len(pcm):
+            events.append(Chunk(run.index, pcm, run.state.num_samples + run.num_samples))
+            run.num_samples += len(pcm)
+        return events
+
+    def _done(self, run: SentenceRun) -> SentenceDone:
+        self.end(run)
+        return SentenceDone(run.index, run.state.num_samples, run.num_samples, run.compute_s)

@@ -1,0 +1,116 @@
+"""Text tokens -> semantic tokens (49.9 Hz in Bark), one decode step at a time for many sentences.
+
+Suno's arithmetic (generation.py, generate_text_semantic): the embeddings of 256 text tokens are summed with those of
+256 history tokens, the infer token follows, then tokens are drawn until the end is likely. Knows no text, no sound
+and no schedule: the caller says which runs step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from bark_stream.config import SamplingConfig, SemanticConfig
+from bark_stream.kv_cache import KVCache
+from bark_stream.sampling import draw_semantic
+from bark_stream.transformer import CausalGPT, Span
+
+
+@dataclass(slots=True)
+class SemanticRun:
+    """One sentence on its way to semantic tokens."""
+
+    text_tokens: Tensor
+    """[max_text_tokens] int64, offset and padded."""
+    history: Tensor
+    """[max_history_tokens] int64, padded on the right."""
+    max_tokens: int
+    sampling: SamplingConfig
+    generator: torch.Generator
+    tokens: list[int] = field(default_factory=list)
+    slot: int | None = None
+    is_finished: bool = False
+
+
+class SemanticStage:
+    """The semantic model with its KV cache; `num_slots` sentences at once."""
+
+    def __init__(self, model: CausalGPT, config: SemanticConfig, num_slots: int) -> None:
+        self._model = model
+        self._config = config
+        self.cache = KVCache(model.config, num_slots)
+        end = slice(config.pad_token, config.pad_token + 1)
+        # The end of a sentence is drawn beside the semantic tokens: their rows and its row, and no other.
+        self._is_adjacent = config.pad_token == config.vocab_size
+        self._rows = slice(0, config.vocab_size + 1) if self._is_adjacent else slice(0, config.vocab_size)
+        self._end_row = end
+
+    def begin(
+        self,
+        text_tokens: Tensor,
+        history: Tensor | None,
+        *,
+        sampling: SamplingConfig,
+        generator: torch.Generator,
+        max_tokens: int | None = None,
+    ) -> SemanticRun:
+        """Args:
+        text_tokens: [max_text_tokens] int64, offset and padded.
+        history: [N] int64 semantic tokens spoken before, or None; only the last max_history_tokens count.
+        max_tokens: at most config.max_new_tokens, which it is without it.
+        """
+        config = self._config
+        padded = torch.full((config.max_history_tokens,), config.pad_token, dtype=torch.int64)
+        if history is not None:
+            recent = history[-config.max_history_tokens :]
+            padded[: len(recent)] = recent
+        limit = config.max_new_tokens if max_tokens is None else min(max_tokens, config.max_new_tokens)
+        return SemanticRun(text_tokens, padded, limit, sampling, generator)
+
+    @torch.inference_mode()
+    def step(self, runs: Sequence[SemanticRun]) -> None:
+        """Each run gains a token or is finished; one not yet prefilled takes a slot and is."""
+        embeddings, spans = [], []
+        for run in runs:
+            if run.slot is None:
+                run.slot = self.cache.acquire()
+                embeddings.append(self._prefix(run))
+            else:
+                embeddings.append(self._model.embed(torch.tensor(run.tokens[-1:])))
+            spans.append(Span(run.slot, len(embeddings[-1])))
+        hidden = self._model.step(torch.cat(embeddings), spans, self.cache)
+        for run, logits in zip(runs, self._logits(hidden), strict=True):
+            self._extend(run, logits)
+
+    def finish(self, run: SemanticRun) -> None:
+        """No more tokens for this run: its sentence ends here."""
+        run.is_finished = True
+        self.end(run)
+
+    def end(self, run: SemanticRun) -> None:
+        """Give the run's slot back; safe to call twice."""
+        if run.slot is not None:
+            self.cache.release(run.slot)
+            run.slot = None
+
+    def _prefix(self, run: SemanticRun) -> Tensor:
+        """[max_text_tokens + 1, C]: text and history summed, then the infer token."""
+        summed = self._model.embed(run.text_tokens) + self._model.embed(run.history)
+        return torch.cat([summed, self._model.embed(torch.tensor([self._config.infer_token]))])
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        """[B, C] -> [B, vocab_size + 1], the end last."""
+        logits = self._model.logits(hidden, self._rows)
+        if self._is_adjacent:
+            return logits
+        return torch.cat([logits, self._model.logits(hidden, self._end_row)], -1)
+
+    def _extend(self, run: SemanticRun, logits: Tensor) -> None:
+        token = draw_semantic(logits, run.sampling, run.generator)
+        if token is not None:
+            run.tokens.append(token)
+        if token is None or len(run.tokens) >= run.max_tokens:
+            self.finish(run)

@@ -1,0 +1,128 @@
+"""What must be remembered to go on speaking: `SpeechState`, a value.
+
+A sentence is a function of its text, its policy and this state, and gives the next state. Cancelling is dropping the
+work; resuming, or moving to another machine, is speaking the sentence again from its state. Nothing else holds speech
+state.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from bark_stream.codec import CodecState, ConvState, LayerState, LSTMState, OverlapState
+from bark_stream.config import Carry, ModelConfig
+from bark_stream.errors import ConfigError
+from bark_stream.voice import Voice
+
+_LAYER_TYPES: dict[str, type[LayerState]] = {t.__name__: t for t in (ConvState, OverlapState, LSTMState)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SpeechState:
+    voice: Voice | None
+    """The preset (history prompt) that the stream started with."""
+    last: Voice | None = None
+    """The end of the last sentence, in the same form."""
+    codec: CodecState = field(default_factory=CodecState)
+    seed: int = 0
+    num_sentences: int = 0
+    """Spoken so far; with the seed it decides every draw of the next one."""
+    num_samples: int = 0
+    """Handed over so far: the stream's sample clock."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SpeechState) and self.to_bytes() == other.to_bytes()
+
+    def __hash__(self) -> int:
+        return hash((self.seed, self.num_sentences, self.num_samples))
+
+    def generator(self, stage: str) -> torch.Generator:
+        """The next sentence's generator for one stage: the same whatever else is being spoken, in any order."""
+        words = f"{self.seed}/{self.num_sentences}/{stage}".encode()
+        return torch.Generator().manual_seed(_digest(words))
+
+    def history(self, carry: Carry, config: ModelConfig) -> Voice | None:
+        """What the next sentence is spoken after."""
+        if carry == "voice" or self.last is None:
+            return self.voice
+        if carry == "last" or self.voice is None:
+            return self.last
+        # Half of what a coarse window looks back on is the preset, the nearer half the last sentence's tail.
+        num_semantic = int(config.coarse.max_history_tokens / config.coarse_tokens_per_semantic / 2)
+        return self.voice.followed_by(self.last.tail(num_semantic, config))
+
+    def to_bytes(self) -> bytes:
+        """Everything, as one safetensors blob of some tens of kB; equal states give equal bytes."""
+        tensors: dict[str, Tensor] = {}
+        facts: dict[str, Any] = {
+            "seed": self.seed,
+            "num_sentences": self.num_sentences,
+            "num_samples": self.num_samples,
+            "codec": [_pack(layer, f"codec.{i}", tensors) for i, layer in enumerate(self.codec.layers)],
+        }
+        for role, voice in (("voice", self.voice), ("last", self.last)):
+            facts[role] = None if voice is None else voice.name
+            if voice is not None:
+                for part in ("semantic", "coarse", "fine"):
+                    tensors[f"{role}.{part}"] = torch.from_numpy(getattr(voice, part).copy())
+        return safetensors.torch.save(tensors, metadata={"state": json.dumps(facts, sort_keys=True)})
+
+    @classmethod
+    def from_bytes(cls, blob: bytes) -> SpeechState:
+        """Raises: ConfigError if the blob is not a state."""
+        try:
+            tensors = safetensors.torch.load(blob)
+            length = int.from_bytes(blob[:8], "little")
+            facts = json.loads(json.loads(blob[8 : 8 + length])["__metadata__"]["state"])
+            return cls(
+                voice=_unpack_voice(facts["voice"], "voice", tensors),
+                last=_unpack_voice(facts["last"], "last", tensors),
+                codec=CodecState([_unpack(kind, f"codec.{i}", tensors) for i, kind in enumerate(facts["codec"])]),
+                seed=int(facts["seed"]),
+                num_sentences=int(facts["num_sentences"]),
+                num_samples=int(facts["num_samples"]),
+            )
+        except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as exc:
+            raise ConfigError("state", f"is not a speech state ({exc})") from exc
+
+
+def _digest(words: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(words, digest_size=8).digest(), "little") >> 1
+
+
+def _unpack_voice(name: str | None, role: str, tensors: dict[str, Tensor]) -> Voice | None:
+    if name is None:
+        return None
+    semantic, coarse, fine = (tensors[f"{role}.{part}"].numpy() for part in ("semantic", "coarse", "fine"))
+    return Voice(name, semantic, coarse, fine)
+
+
+def _pack(layer: LayerState, name: str, tensors: dict[str, Tensor]) -> list[Any]:
+    """Move a layer's tensors to `tensors`; return its type and what is not a tensor."""
+    facts: dict[str, Any] = {}
+    for item in dataclasses.fields(layer):
+        value = getattr(layer, item.name)
+        if isinstance(value, Tensor):
+            tensors[f"{name}.{item.name}"] = value.contiguous()
+        else:
+            facts[item.name] = value
+    return [type(layer).__name__, facts]
+
+
+def _unpack(packed: list[Any], name: str, tensors: dict[str, Tensor]) -> LayerState:
+    kind, facts = packed
+    layer_type = _LAYER_TYPES[kind]
+    values: dict[str, Any] = {
+        item.name: facts[item.name] if item.name in facts else tensors[f"{name}.{item.name}"]
+        for item in dataclasses.fields(layer_type)
+    }
+    return layer_type(**values)
