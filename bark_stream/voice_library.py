@@ -5,21 +5,30 @@ A name is looked up in a list made when the model was opened; it never becomes a
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 from bark_stream.config import ModelConfig
-from bark_stream.errors import UnknownVoice
+from bark_stream.errors import BadVoice, UnknownVoice
 from bark_stream.voice import Voice, read_voice
 
 VoiceReader = Callable[[], Voice]
 
+_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
+
 
 class VoiceLibrary:
     def __init__(self, readers: Mapping[str, VoiceReader], config: ModelConfig) -> None:
-        """Args: readers: how to read each voice, by name; config: what a voice must fit, and the aliases."""
+        """Args: readers: how to read each voice, by name; config: what a voice must fit, and the aliases.
+
+        Raises: BadVoice for a name that could not be a file's.
+        """
+        for name in readers:
+            if not _NAME.fullmatch(name):
+                raise BadVoice(repr(name), "its name is none: letters, digits, - _ and inner dots, in parts by /")
         self._readers = dict(readers)
         self._config = config
         self._voices: dict[str, Voice] = {}

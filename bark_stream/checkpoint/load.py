@@ -6,6 +6,8 @@ from pathlib import Path
 
 from bark_stream.checkpoint.checkpoint import Checkpoint
 from bark_stream.checkpoint.folder import is_own_folder, read_folder
+from bark_stream.checkpoint.hugging_face import is_hugging_face_folder, read_hugging_face_folder
+from bark_stream.checkpoint.suno import is_suno_folder, read_suno_folder
 from bark_stream.errors import CheckpointError, UnknownModel
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -20,6 +22,10 @@ def load_checkpoint(source: str | Path) -> Checkpoint:
     folder = _find(source)
     if is_own_folder(folder):
         return read_folder(folder)
+    if is_hugging_face_folder(folder):
+        return read_hugging_face_folder(folder)
+    if is_suno_folder(folder):
+        return read_suno_folder(folder)
     raise CheckpointError(str(folder), "holds no model of a known format")
 
 

@@ -24,7 +24,7 @@ class Models(NamedTuple):
     fine: FineGPT
 
 
-class _NoInitialisation(TorchFunctionMode):
+class NoInitialisation(TorchFunctionMode):
     """Modules made inside get no first values. Without it, drawing them for tensors without storage imports torch's
     compiler: five seconds before the first word. (So would weight norm: the codec's layers are made with storage.)"""
 
@@ -46,7 +46,7 @@ def build_models(checkpoint: Checkpoint) -> Models:
     return Models(
         _fill(lambda: CausalGPT(config.semantic.transformer), checkpoint.semantic, f"{source} (semantic)"),
         _fill(lambda: CausalGPT(config.coarse.transformer), checkpoint.coarse, f"{source} (coarse)"),
-        _fill(lambda: _fine(config), with_tied_heads(checkpoint.fine, config), f"{source} (fine)"),
+        _fill(lambda: new_fine_model(config), with_tied_heads(checkpoint.fine, config), f"{source} (fine)"),
     )
 
 
@@ -57,13 +57,13 @@ def check_tensors(checkpoint: Checkpoint) -> Checkpoint:
     Raises: CheckpointError that names the tensor.
     """
     config, source = checkpoint.config, checkpoint.source
-    with torch.device("meta"), _NoInitialisation():
+    with torch.device("meta"), NoInitialisation():
         transformers: tuple[tuple[str, nn.Module, StateDict], ...] = (
             ("semantic", CausalGPT(config.semantic.transformer), checkpoint.semantic),
             ("coarse", CausalGPT(config.coarse.transformer), checkpoint.coarse),
-            ("fine", _fine(config), with_tied_heads(checkpoint.fine, config)),
+            ("fine", new_fine_model(config), with_tied_heads(checkpoint.fine, config)),
         )
-    with _NoInitialisation():
+    with NoInitialisation():
         codec = build_network(config.codec)
     for name, module, weights in (*transformers, ("codec", codec, checkpoint.codec)):
         _check(module.state_dict(), weights, f"{source} ({name})")
@@ -96,7 +96,7 @@ def tied_heads(config: ModelConfig) -> dict[str, str]:
     return {f"lm_heads.{i}.weight": f"transformer.wtes.{i + 1}.weight" for i in range(total - given)}
 
 
-def _fine(config: ModelConfig) -> FineGPT:
+def new_fine_model(config: ModelConfig) -> FineGPT:
     return FineGPT(
         config.fine.transformer,
         num_codebooks=config.fine.num_codebooks,
@@ -105,7 +105,7 @@ def _fine(config: ModelConfig) -> FineGPT:
 
 
 def _fill(create: Callable[[], ModelT], weights: StateDict, source: str) -> ModelT:
-    with torch.device("meta"), _NoInitialisation():
+    with torch.device("meta"), NoInitialisation():
         model = create()
     _check(model.state_dict(), weights, source)
     model.load_state_dict(dict(weights), assign=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import string
-from typing import Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from bark_stream.checkpoint.bark_numbers import (
     bark_config,
 )
 from bark_stream.checkpoint.checkpoint import Checkpoint
-from bark_stream.checkpoint.models import without_tied_heads
+from bark_stream.checkpoint.models import NoInitialisation, new_fine_model, without_tied_heads
 from bark_stream.codec import build_network
 from bark_stream.config import (
     CoarseConfig,
@@ -34,7 +34,7 @@ from bark_stream.config import (
     SemanticConfig,
     TransformerConfig,
 )
-from bark_stream.transformer import CausalGPT, FineGPT
+from bark_stream.transformer import CausalGPT
 from bark_stream.voice import Voice, voice_from_arrays
 from bark_stream.voice_library import VoiceLibrary
 
@@ -49,27 +49,40 @@ _UNKNOWN = "[UNK]"
 def random_checkpoint(shape: Shape = "tiny", seed: int = 0) -> Checkpoint:
     """A checkpoint of that shape; the same seed gives the same weights and the same voice."""
     config = _tiny_config() if shape == "tiny" else _bark_config(shape)
-    generator = torch.Generator().manual_seed(seed)
-    fine = FineGPT(
-        config.fine.transformer,
-        num_codebooks=config.fine.num_codebooks,
-        num_codebooks_given=config.fine.num_codebooks_given,
-    )
-    source = f"random {shape} model"
     voice = _random_voice(config, np.random.default_rng(seed))
     return Checkpoint(
-        source=source,
+        source=f"random {shape} model",
         config=config,
-        semantic=_random_weights(CausalGPT(config.semantic.transformer), generator),
-        coarse=_random_weights(CausalGPT(config.coarse.transformer), generator),
-        fine=without_tied_heads(_random_weights(fine, generator), config, source),
-        codec=_random_codec(config.codec, generator),
         tokenizer=_character_tokenizer(),
         voices=VoiceLibrary({VOICE: lambda: voice}, config),
+        **random_weights(config, seed),
     )
 
 
-def _random_weights(model: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
+class Weights(TypedDict):
+    """The tensors of a Checkpoint."""
+
+    semantic: dict[str, Tensor]
+    coarse: dict[str, Tensor]
+    fine: dict[str, Tensor]
+    codec: dict[str, Tensor]
+
+
+def random_weights(config: ModelConfig, seed: int) -> Weights:
+    """Weights for any configuration; the same seed gives the same."""
+    generator = torch.Generator().manual_seed(seed)
+    with NoInitialisation():
+        semantic, coarse = CausalGPT(config.semantic.transformer), CausalGPT(config.coarse.transformer)
+        fine, codec = new_fine_model(config), build_network(config.codec)
+    return {
+        "semantic": _random_stage(semantic, generator),
+        "coarse": _random_stage(coarse, generator),
+        "fine": without_tied_heads(_random_stage(fine, generator), config, "random model"),
+        "codec": _random_codec(codec, generator),
+    }
+
+
+def _random_stage(model: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
     """Wide enough that the most likely token changes from step to step."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -81,9 +94,9 @@ def _random_weights(model: nn.Module, generator: torch.Generator) -> dict[str, T
     return {name: tensor.detach() for name, tensor in model.state_dict().items()}
 
 
-def _random_codec(config: CodecConfig, generator: torch.Generator) -> dict[str, Tensor]:
+def _random_codec(network: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
-    for name, tensor in build_network(config).state_dict().items():
+    for name, tensor in network.state_dict().items():
         if name.endswith(("inited", "cluster_size", "weight_g")):
             weights[name] = torch.ones_like(tensor)
         elif name.endswith("bias"):
