@@ -1,0 +1,140 @@
+"""What a server is started with: flags first, then the environment, then defaults. Read once, frozen afterwards."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bark_server.limits import Limits
+from bark_stream.errors import ConfigError
+
+PREFIX = "BARK_STREAM_"
+"""Of environment variables: `--max-contexts` is also `BARK_STREAM_MAX_CONTEXTS`."""
+
+_LIMIT_FLAGS = {
+    "max_connections": "most sockets at a time",
+    "max_contexts": "most contexts being spoken at a time",
+    "max_lead_ms": "how far audio runs ahead of its playback unless a client asks otherwise",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerConfig:
+    host: str = "127.0.0.1"
+    port: int = 8765
+    """0: any free one."""
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    """Empty: everybody may speak."""
+    allowed_origins: tuple[str, ...] = ()
+    """Of web pages beside the server's own; `*`: all."""
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    """None: in the certificate's file."""
+    browser_dir: Path | None = None
+    """Files of the browser client; None: the ones that came with the package."""
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65_535:
+            raise ConfigError("port", f"must be 0 … 65535, not {self.port}")
+        if self.tls_key is not None and self.tls_cert is None:
+            raise ConfigError("tls_key", "needs tls_cert")
+        if any(not key.isascii() or not key.isprintable() or " " in key for key in self.api_keys):
+            raise ConfigError("api_keys", "must be printable ASCII without spaces")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The server's flags. What is left out comes from the environment, see `from_arguments`."""
+    defaults, limits = ServerConfig(), Limits()
+    parser.add_argument("--host", help=f"address to listen on ({defaults.host})")
+    parser.add_argument("--port", type=int, help=f"port to listen on ({defaults.port})")
+    parser.add_argument("--api-keys-file", type=Path, help="file with one API key per line (none: no keys needed)")
+    parser.add_argument(
+        "--allow-origin", action="append", metavar="ORIGIN", help="web origin that may connect, '*' for all; repeatable"
+    )
+    parser.add_argument("--tls-cert", type=Path, help="certificate chain (PEM); turns TLS on")
+    parser.add_argument("--tls-key", type=Path, help="private key (PEM), if it is not in the certificate's file")
+    parser.add_argument("--browser-dir", type=Path, help="folder of the page served at /")
+    parser.add_argument(
+        "--resume-window",
+        type=float,
+        metavar="SECONDS",
+        help=f"how long a dropped client may come back ({limits.resume_window_ms / 1000:g})",
+    )
+    parser.add_argument(
+        "--drain-timeout",
+        type=float,
+        metavar="SECONDS",
+        help=f"how long to speak on when told to stop ({limits.drain_ms / 1000:g})",
+    )
+    for name, text in _LIMIT_FLAGS.items():
+        parser.add_argument(_flag(name), type=int, help=f"{text} ({getattr(limits, name)})")
+
+
+def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]) -> ServerConfig:
+    """Flags over environment over defaults. Keys are in `BARK_STREAM_API_KEYS` (comma-separated) or in a file.
+
+    Raises: ConfigError.
+    """
+    values = _Values(arguments, environment)
+    limits = {name: values.number(name) for name in _LIMIT_FLAGS}
+    for field_name, flag in (("resume_window_ms", "resume_window"), ("drain_ms", "drain_timeout")):
+        seconds = values.number(flag)
+        limits[field_name] = None if seconds is None else round(seconds * 1000)
+    port = values.number("port")
+    settings: dict[str, Any] = {
+        "host": values.text("host"),
+        "port": None if port is None else int(port),
+        "api_keys": _keys(values.text("api_keys_file"), environment.get(PREFIX + "API_KEYS", "")),
+        "allowed_origins": tuple(arguments.allow_origin or _split(environment.get(PREFIX + "ALLOW_ORIGIN", ""))),
+        "tls_cert": values.path("tls_cert"),
+        "tls_key": values.path("tls_key"),
+        "browser_dir": values.path("browser_dir"),
+        "limits": Limits(**{name: int(value) for name, value in limits.items() if value is not None}),
+    }
+    return dataclasses.replace(ServerConfig(), **{name: value for name, value in settings.items() if value is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    arguments: argparse.Namespace
+    environment: Mapping[str, str]
+
+    def text(self, name: str) -> str | None:
+        value = getattr(self.arguments, name, None)
+        return str(value) if value is not None else self.environment.get(PREFIX + name.upper())
+
+    def path(self, name: str) -> Path | None:
+        value = self.text(name)
+        return None if value is None else Path(value)
+
+    def number(self, name: str) -> float | None:
+        value = self.text(name)
+        try:
+            return None if value is None else float(value)
+        except ValueError as problem:
+            raise ConfigError(name, f"must be a number, not {value!r}") from problem
+
+
+def _keys(path: str | None, inline: str) -> tuple[str, ...]:
+    keys = list(_split(inline))
+    if path is not None:
+        try:
+            keys += [line.strip() for line in Path(path).read_text().splitlines()]
+        except (OSError, UnicodeDecodeError) as problem:
+            raise ConfigError("api_keys_file", f"{path} cannot be read") from problem
+        if not any(keys):
+            raise ConfigError("api_keys_file", f"{path} holds no key")
+    return tuple(key for key in keys if key and not key.startswith("#"))
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

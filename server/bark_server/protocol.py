@@ -1,0 +1,522 @@
+"""One client's session, without I/O: messages and engine events in, frames out, time passed in.
+
+    receive(bytes)  on_speech(stream, event)  tick(now)        ->  state
+    take(now)  ping_position(now)  next_wakeup_s(now)  ending  <-  state
+
+A session outlives its socket: `detach` when the socket is gone, `resume` when its client is back. Knows no socket, no
+thread and no clock.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from bark_server.admission import Admission
+from bark_server.context import EARLY_S, Context, cut
+from bark_server.errors import ClientError
+from bark_server.limits import PACKET_MS, Limits
+from bark_server.messages import (
+    FORMATS,
+    PROTOCOL,
+    Cancel,
+    Close,
+    ContextProgress,
+    Flush,
+    Open,
+    Opened,
+    Played,
+    Ready,
+    Resume,
+    Text,
+    decode,
+    encode,
+    error_message,
+)
+from bark_server.notices import (
+    AudioSent,
+    ContextCancelled,
+    ContextDone,
+    ContextOpened,
+    ErrorSent,
+    FirstAudio,
+    Notice,
+    Observer,
+    Underrun,
+)
+from bark_server.outlog import Entry, Frame, OutLog
+from bark_server.packets import Packetizer, packet_encoder
+from bark_server.pacing import Playback, TokenBucket
+from bark_server.speech import SpeechStream
+from bark_server.transcript import Transcript
+from bark_stream.config import ChunkPolicy, SamplingConfig
+from bark_stream.errors import BarkStreamError
+from bark_stream.events import Event
+from bark_stream.sentences import SentenceStream
+
+MAX_REMEMBERED = 8
+"""Finished contexts whose text is kept, for clients that interrupt what they are still playing."""
+MAX_ENDED = 64
+"""Contexts that are over whose stream numbers are kept, for clients that resume before they heard of the end."""
+ALL_PACKETS = 2**32
+PACKETS_PER_TURN = 8
+"""Of one context before the next has its turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What clients are told about the engine."""
+
+    name: str
+    sample_rate_hz: int
+    voices: tuple[str, ...]
+    default_voice: str | None
+    sampling: SamplingConfig
+    """What a context uses where it asks for nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRequest:
+    """What the engine must know to open a stream."""
+
+    number: int
+    voice: str | None
+    seed: int
+    sampling: SamplingConfig
+    policy: ChunkPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The socket is to be closed."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A context that is over, though its client may not know yet."""
+
+    number: int
+    is_cancelled: bool
+
+
+OpenSpeech = Callable[["Session", SpeechRequest], SpeechStream]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What all sessions of a server share."""
+
+    model: Model
+    limits: Limits
+    admission: Admission
+    open_speech: OpenSpeech
+    observe: Observer
+
+
+class Session:
+    def __init__(self, services: Services, *, session_id: str, label: str, now: float) -> None:
+        self.id = session_id
+        """A secret: whoever knows it can take the session over."""
+        self.label = label
+        """Names the session in logs."""
+        self.ending: Ending | None = None
+        self.detached_since_s: float | None = None
+        self._services = services
+        self._limits = services.limits
+        self._contexts: dict[str, Context] = {}
+        self._by_number: dict[int, Context] = {}
+        self._remembered: OrderedDict[str, tuple[Transcript, int]] = OrderedDict()
+        self._ended: OrderedDict[str, _Ended] = OrderedDict()
+        self._num_opened = 0
+        self._control: deque[Entry] = deque()
+        self._control_bytes = 0
+        self._replay: deque[Entry] = deque()
+        self._log = OutLog(max_bytes=self._limits.replay_bytes)
+        self._bucket = TokenBucket(
+            rate=self._limits.max_messages_per_s, burst=2 * self._limits.max_messages_per_s, now=now
+        )
+        self._pinged_position = 0
+        self._pinged_s: float | None = None
+        self._arrived_s = now
+        """When something last came from the client."""
+        self._is_fresh = True
+        self._greet(resumed=False)
+
+    # What comes from the client.
+
+    def receive(self, data: bytes | str, now: float) -> Resume | None:
+        """Take one message; never raises. A `resume` is handed back: who knows the other sessions must answer it."""
+        self._arrived_s = now
+        try:
+            message = decode(data)
+            if isinstance(message, Resume):
+                if not self._is_fresh:
+                    raise ClientError("bad_field", "resume must be the first message on its socket")
+                self._is_fresh = False
+                return message
+            self._is_fresh = False
+            self._guarded(message.context, partial(self._obey, message, now))
+        except ClientError as error:
+            self.fail(error)
+        return None
+
+    def _guarded(self, context: str, action: Callable[[], None]) -> None:
+        """Run `action` for a context; what goes wrong is told to the client."""
+        try:
+            action()
+        except ClientError as error:
+            self.fail(error)
+        except BarkStreamError as error:
+            self.fail(ClientError("internal", f"the engine refused ({error.code})", context=context))
+
+    def _obey(self, message: Open | Text | Flush | Close | Cancel | Played, now: float) -> None:
+        # Interrupting is never refused.
+        if isinstance(message, Cancel):
+            self._cancel(message)
+            return
+        wait_s = self._bucket.take(now)
+        if wait_s > 0:
+            retry_ms = max(1, math.ceil(wait_s * 1000))
+            raise ClientError("rate_limited", "too many messages", context=message.context, retry_after_ms=retry_ms)
+        if isinstance(message, Open):
+            self._open(message, now)
+        elif isinstance(message, Text):
+            context = self._contexts.get(message.context) or self._open(Open(context=message.context), now)
+            context.add_text(message.text, now)
+        elif isinstance(message, Flush):
+            self._context(message.context).flush(now)
+        elif isinstance(message, Close):
+            self._context(message.context).close(now)
+        elif message.context in self._contexts:
+            self._contexts[message.context].played(message.played_ms, now)
+
+    def _open(self, request: Open, now: float) -> Context:
+        self._check(request)
+        model, number = self._services.model, self._num_opened + 1
+        policy = ChunkPolicy.realtime() if request.carry is None else ChunkPolicy.realtime(request.carry)
+        speech_request = SpeechRequest(number, request.voice, request.seed, self._sampling(request), policy)
+        packetizer = Packetizer(
+            packet_encoder(request.format, rate_hz=model.sample_rate_hz, bitrate=request.bitrate),
+            rate_hz=model.sample_rate_hz,
+        )
+        max_lead_ms = self._limits.max_lead_ms if request.max_lead_ms is None else request.max_lead_ms
+        self._services.admission.enter(now, context=request.context)
+        self._num_opened = number
+        context = Context(
+            name=request.context,
+            number=number,
+            packetizer=packetizer,
+            playback=Playback(rate_hz=model.sample_rate_hz, max_lead_s=max_lead_ms / 1000),
+            sentences=SentenceStream(),
+            open_speech=lambda: self._services.open_speech(self, speech_request),
+            rate_hz=model.sample_rate_hz,
+            limits=self._limits,
+            now=now,
+        )
+        self._remembered.pop(request.context, None)
+        self._contexts[request.context] = self._by_number[number] = context
+        opened = Opened(
+            context=request.context,
+            stream=number,
+            voice=request.voice or model.default_voice,
+            format=request.format,
+            sample_rate=model.sample_rate_hz,
+            frame_ms=PACKET_MS,
+            pre_skip=packetizer.pre_skip,
+        )
+        self._answer(encode(opened), number)
+        self._observe(ContextOpened(number, request.format))
+        return context
+
+    def _check(self, request: Open) -> None:
+        name, known = request.context, self._services.model.voices
+        if name in self._contexts:
+            raise ClientError("context_exists", "a context of this name is being spoken", context=name)
+        if len(self._contexts) >= self._limits.max_contexts_per_session:
+            limit = f"a session has at most {self._limits.max_contexts_per_session} contexts"
+            raise ClientError("too_many_contexts", limit, context=name)
+        if request.voice is not None and request.voice not in known:
+            raise ClientError("unknown_voice", "no voice of that name; `ready` lists them", context=name)
+
+    def _sampling(self, request: Open) -> SamplingConfig:
+        sampling = self._services.model.sampling
+        if request.text_temperature is not None:
+            sampling = dataclasses.replace(sampling, text_temperature=request.text_temperature)
+        if request.waveform_temperature is not None:
+            sampling = dataclasses.replace(sampling, waveform_temperature=request.waveform_temperature)
+        return sampling
+
+    def _cancel(self, message: Cancel) -> None:
+        if message.context in self._contexts:
+            context = self._contexts[message.context]
+            cancelled = context.cancel(message.played_ms)
+            number = context.number
+            self._drop(context)
+        elif message.context in self._remembered:
+            number = self._ended[message.context].number
+            transcript, num_samples = self._remembered.pop(message.context)
+            cancelled = cut(
+                message.context, transcript, num_samples, message.played_ms, self._services.model.sample_rate_hz
+            )
+        else:
+            raise self._unknown(message.context)
+        # What a resumed socket still waits for of this context has become pointless.
+        self._replay = deque(entry for entry in self._replay if entry.stream != number or entry.sequence is None)
+        self._end(message.context, _Ended(number, is_cancelled=True))
+        self._answer(encode(cancelled), number)
+        self._observe(ContextCancelled(number, cancelled.audio_ms / 1000, cancelled.played_ms / 1000))
+
+    def _context(self, name: str) -> Context:
+        if name not in self._contexts:
+            raise self._unknown(name)
+        return self._contexts[name]
+
+    def _unknown(self, name: str) -> ClientError:
+        return ClientError("unknown_context", "no context of this name is being spoken", context=name)
+
+    # What comes from the engine.
+
+    def on_speech(self, number: int, event: Event, now: float) -> None:
+        """An event of one context's stream; of a context that is gone it is ignored."""
+        context = self._by_number.get(number)
+        if context is None:
+            return
+        self._guarded(context.name, partial(context.on_event, event, now))
+
+    # What goes out.
+
+    def take(self, now: float, max_frames: int) -> list[Frame]:
+        """The frames that are to be sent now, oldest first: at most about `max_frames`; they count as sent.
+
+        Empty while the client has too much to acknowledge.
+        """
+        frames: list[Frame] = []
+        while self._control and not self._replay:
+            entry = self._control.popleft()
+            self._control_bytes -= entry.num_bytes
+            frames.append(self._send(entry))
+        while self._replay and len(frames) < max_frames and self._has_room:
+            frames.append(self._send(self._replay.popleft()))
+        if not self._replay:
+            for context in list(self._contexts.values()):
+                if len(frames) >= max_frames or not self._has_room:
+                    break
+                if context.is_due(now):
+                    frames += self._take_from(context, now)
+        return frames
+
+    def _take_from(self, context: Context, now: float) -> list[Frame]:
+        had_audio, underruns = context.ttfa_s is not None, context.underruns
+        entries = context.take(now, PACKETS_PER_TURN)
+        frames = [self._send(entry) for entry in entries]
+        packets = [entry for entry in entries if entry.sequence is not None]
+        if packets:
+            num_bytes = sum(entry.num_bytes for entry in packets)
+            self._observe(AudioSent(len(packets), num_bytes, context.playback.lead_s(now)))
+        if not had_audio and context.ttfa_s is not None:
+            self._observe(FirstAudio(context.number, context.ttfa_s))
+        for _ in range(context.underruns - underruns):
+            self._services.admission.fell_behind(now)
+            self._observe(Underrun(context.number))
+        if context.is_finished:
+            self._finish(context)
+        else:
+            # Whoever had a turn goes to the end of the line.
+            self._contexts[context.name] = self._contexts.pop(context.name)
+        return frames
+
+    def _finish(self, context: Context) -> None:
+        audio_s = context.audio_samples / self._services.model.sample_rate_hz
+        self._observe(ContextDone(context.number, audio_s, context.num_sentences, context.rtf))
+        self._drop(context)
+        self._end(context.name, _Ended(context.number, is_cancelled=False))
+        self._remembered[context.name] = (context.transcript, context.audio_samples)
+        while len(self._remembered) > MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
+
+    def _end(self, name: str, ended: _Ended) -> None:
+        """Keep in mind which stream `name` was, for a client that resumes before it heard of the end."""
+        former = self._ended.pop(name, None)
+        if former is not None and former.number != ended.number:
+            self._log.forget(former.number)
+        self._ended[name] = ended
+        while len(self._ended) > MAX_ENDED:
+            forgotten, old = self._ended.popitem(last=False)
+            self._remembered.pop(forgotten, None)
+            self._log.forget(old.number)
+
+    def _send(self, entry: Entry) -> Frame:
+        self._log.append(entry)
+        return entry.frame
+
+    @property
+    def _has_room(self) -> bool:
+        return self._log.unacknowledged_bytes < self._limits.max_unacknowledged_bytes
+
+    @property
+    def held_bytes(self) -> int:
+        """Of frames: sent and kept, or waiting to be sent."""
+        return self._log.held_bytes + self._control_bytes + sum(entry.num_bytes for entry in self._replay)
+
+    @property
+    def is_congested(self) -> bool:
+        """Answers pile up: read no further messages until they are sent."""
+        return self._control_bytes > self._limits.max_control_bytes
+
+    # Acknowledgements and time.
+
+    def ping_position(self, now: float) -> int | None:
+        """A position to ping with, when it is time for one ping; `acknowledge` it when the answer comes."""
+        if self._pinged_s is not None:
+            return None
+        is_silent = now - self._arrived_s >= self._limits.keepalive_ms / 1000 - EARLY_S
+        if self._log.unacknowledged_bytes < self._limits.max_unacknowledged_bytes // 8 and not is_silent:
+            return None
+        self._pinged_s, self._pinged_position = now, self._log.position
+        return self._log.position
+
+    def acknowledge(self, position: int, now: float) -> None:
+        """The client has received the first `position` frames."""
+        self._arrived_s = now
+        self._log.acknowledge(position)
+        if position >= self._pinged_position:
+            self._pinged_s = None
+
+    def tick(self, now: float) -> None:
+        """Enforce the idle limits; call it now and then, at the latest at `next_wakeup_s`."""
+        if self._pinged_s is not None and now - self._pinged_s > self._limits.reader_idle_ms / 1000:
+            self.ending = Ending(1008, "nothing was read for too long")
+        if not self._contexts and now - self._arrived_s > self._limits.session_idle_ms / 1000:
+            self._end_idle()
+        for context in list(self._contexts.values()):
+            self._tick_context(context, now)
+
+    def _end_idle(self) -> None:
+        if self.ending is None:
+            self.fail(ClientError("idle_timeout", "nothing was said for too long"))
+            self.ending = Ending(1008, "idle")
+
+    def _tick_context(self, context: Context, now: float) -> None:
+        if context.ttfa_s is None and context.owed_for_s(now) > self._limits.max_first_audio_ms / 1000:
+            self._services.admission.fell_behind(now)
+        is_idle = context.is_idle and not context.is_closed
+        if is_idle and now - context.active_s > self._limits.context_idle_ms / 1000:
+            self.fail(ClientError("idle_timeout", "no text came for too long", context=context.name))
+            self._guarded(context.name, partial(context.close, now))
+
+    def next_wakeup_s(self, now: float) -> float:
+        """When `take` and `tick` are to be called again if nothing happens before."""
+        if self._control or (self._replay and self._has_room):
+            return now
+        due_s = now + 1.0
+        if self._has_room:
+            for context in self._contexts.values():
+                due_s = min(due_s, context.next_wakeup_s(now))
+        return due_s
+
+    def stalled_s(self, now: float) -> float:
+        """For how long the engine has owed the most patient context its audio."""
+        return max((context.owed_for_s(now) for context in self._contexts.values()), default=0.0)
+
+    # Birth, interruption and death of the socket.
+
+    def detach(self, now: float) -> None:
+        """The socket is gone."""
+        self.detached_since_s = now
+        self._pinged_s = None
+
+    def resume(self, received: dict[str, int], now: float) -> bool:
+        """A new socket takes the session over. Returns False when what its client lacks is no longer held."""
+        wanted = {
+            context.number: received.get(name, self._log.newest_lost(context.number))
+            for name, context in self._contexts.items()
+        }
+        for name, ended in self._ended.items():
+            if name in received and name not in self._contexts:
+                # Of what was cancelled, only the answer is of use.
+                wanted[ended.number] = ALL_PACKETS if ended.is_cancelled else received[name]
+        missing = self._log.missing(wanted)
+        if missing is None:
+            return False
+        pending = [entry for entry in self._replay if entry.stream in wanted]
+        waiting = [entry for entry in self._control if entry.stream is not None]
+        self._log.restart(wanted)
+        self._control.clear()
+        self._greet(resumed=True)
+        self._replay = deque([*self._control, *missing, *pending, *waiting])
+        self._control.clear()
+        self._control_bytes = 0
+        self.detached_since_s, self._pinged_s, self._arrived_s = None, None, now
+        return True
+
+    def drain(self, now: float) -> None:
+        """Take no more text, speak out what there is, then end with 1001."""
+        for context in self._contexts.values():
+            if not context.is_closed:
+                self._guarded(context.name, partial(context.close, now))
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing is left to speak or to send."""
+        return not self._contexts and not self._control and not self._replay
+
+    @property
+    def is_worth_resuming(self) -> bool:
+        return self._num_opened > 0 and self._limits.resume_window_ms > 0
+
+    @property
+    def num_contexts(self) -> int:
+        return len(self._contexts)
+
+    def abandon(self) -> None:
+        """Free everything; nobody will come back."""
+        for context in list(self._contexts.values()):
+            context.release()
+            self._drop(context)
+
+    def fail(self, error: ClientError) -> None:
+        """Tell the client."""
+        number = None
+        if error.context is not None and error.context in self._contexts:
+            number = self._contexts[error.context].number
+        self._answer(encode(error_message(error)), number)
+        self._observe(ErrorSent(error.wire_code))
+
+    def _greet(self, *, resumed: bool) -> None:
+        model = self._services.model
+        contexts = {
+            name: ContextProgress(text_characters=context.transcript.num_characters, closed=context.is_closed)
+            for name, context in self._contexts.items()
+        }
+        ready = Ready(
+            protocol=PROTOCOL,
+            session=self.id,
+            resumed=resumed,
+            model=model.name,
+            sample_rate=model.sample_rate_hz,
+            voices=model.voices,
+            formats=FORMATS,
+            limits=self._limits.announced(),
+            contexts=contexts if resumed else None,
+        )
+        self._answer(encode(ready), None)
+
+    def _answer(self, frame: str, stream: int | None) -> None:
+        entry = Entry(stream, None, frame)
+        self._control.append(entry)
+        self._control_bytes += entry.num_bytes
+
+    def _drop(self, context: Context) -> None:
+        del self._contexts[context.name]
+        del self._by_number[context.number]
+        self._services.admission.leave()
+
+    def _observe(self, notice: Notice) -> None:
+        self._services.observe(self.label, notice)

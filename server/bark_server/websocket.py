@@ -1,0 +1,274 @@
+"""The WebSocket door: bytes on a socket <-> a session. Knows the hub and nothing of engines."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame as WireFrame
+from websockets.frames import Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.typing import Subprotocol
+
+from bark_server.access import is_allowed_origin, is_known_key, offered_key
+from bark_server.config import ServerConfig
+from bark_server.hub import Hub
+from bark_server.messages import PROTOCOL
+from bark_server.outlog import Frame
+from bark_server.pages import Pages, refuse
+
+STREAM_PATH = "/v1/stream"
+FRAMES_PER_PUMP = 32
+"""Then other sockets have their turn."""
+IDLE_WAKEUP_S = 1.0
+CLOSE_TIMEOUT_S = 5.0
+RETRY_AFTER_S = "2"
+
+# The library logs each failed handshake with a traceback; what matters is counted and logged by us.
+_quiet_logger = logging.getLogger("bark_server.websockets")
+_quiet_logger.addHandler(logging.NullHandler())
+_quiet_logger.propagate = False
+
+
+def _nothing() -> None:
+    """Before a link listens, and after."""
+
+
+class Socket(ServerConnection):
+    """A connection that tells its link of pongs and of room to write, and writes many frames at once."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.on_pong: Callable[[bytes], None] = lambda payload: None
+        self.on_writable: Callable[[], None] = _nothing
+
+    @property
+    def can_write(self) -> bool:
+        """Open, and everything written so far is with the system."""
+        return self.protocol.state is State.OPEN and not self.paused
+
+    def write(self, frames: Sequence[Frame], ping: bytes | None) -> None:
+        """Send frames, and then a ping, without waiting."""
+        for frame in frames:
+            if isinstance(frame, bytes):
+                self.protocol.send_binary(frame)
+            else:
+                self.protocol.send_text(frame.encode())
+        if ping is not None:
+            self.protocol.send_ping(ping)
+        self.transport.writelines(self.protocol.data_to_send())
+
+    def process_event(self, event: Any) -> None:
+        if isinstance(event, WireFrame) and event.opcode is Opcode.PONG:
+            self.on_pong(bytes(event.data))
+        super().process_event(event)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.on_writable()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.on_writable()
+
+
+class SocketLink:
+    """One socket and the session it speaks for."""
+
+    def __init__(self, hub: Hub, socket: Socket) -> None:
+        self._hub = hub
+        self._socket = socket
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.Handle | None = None
+        self._timer_s = 0.0
+        self._is_over = False
+        self._closing: asyncio.Task[None] | None = None
+        self._pumped = asyncio.Event()
+        self._session = hub.connect(self)
+        socket.on_pong = self._on_pong
+        socket.on_writable = self.wake
+
+    async def run(self) -> None:
+        """Speak until the socket is gone."""
+        self._pump()
+        try:
+            while True:
+                # Not decoded here: text that is no UTF-8 is the session's to refuse.
+                data = await self._socket.recv(decode=False)
+                self._session = self._hub.receive(self._session, data, self)
+                self._pump()
+                await self._wait_while_congested()
+        except ConnectionClosed:
+            pass
+        finally:
+            self._leave()
+
+    def wake(self) -> None:
+        self._pumped.set()
+        self._pump_at(0.0)
+
+    def taken_over(self) -> None:
+        self._is_over = True
+        self._close(1000, "resumed on another socket")
+
+    async def _wait_while_congested(self) -> None:
+        while self._session.is_congested and self._socket.protocol.state is State.OPEN:
+            self._pumped.clear()
+            await self._pumped.wait()
+
+    def _pump(self) -> None:
+        """Send what is due and come back when there will be more."""
+        self._cancel_timer()
+        if self._is_over:
+            return
+        now, session = self._loop.time(), self._session
+        session.tick(now)
+        if self._socket.can_write:
+            frames = session.take(now, FRAMES_PER_PUMP)
+            position = session.ping_position(now)
+            if frames or position is not None:
+                self._socket.write(frames, None if position is None else position.to_bytes(8, "big"))
+                self._pumped.set()
+        if session.ending is not None:
+            self._close(session.ending.code, session.ending.reason)
+            return
+        self._pump_at(session.next_wakeup_s(now) if self._socket.can_write else now + IDLE_WAKEUP_S)
+
+    def _pump_at(self, due_s: float) -> None:
+        if self._is_over or (self._timer is not None and self._timer_s <= due_s):
+            return
+        self._cancel_timer()
+        self._timer_s = due_s
+        if due_s <= self._loop.time():
+            self._timer = self._loop.call_soon(self._pump)
+        else:
+            self._timer = self._loop.call_at(due_s, self._pump)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_pong(self, payload: bytes) -> None:
+        if len(payload) == 8 and not self._is_over:
+            self._session.acknowledge(int.from_bytes(payload, "big"), self._loop.time())
+            self.wake()
+
+    def _close(self, code: int, reason: str) -> None:
+        if self._closing is None:
+            self._closing = self._loop.create_task(self._socket.close(code, reason))
+
+    def _leave(self) -> None:
+        self._is_over = True
+        self._cancel_timer()
+        self._socket.on_writable = _nothing
+        self._hub.disconnect(self._session, self, is_final=self._socket.close_code == 1000)
+
+
+class WebSocketDoor:
+    """Listens on one port for sockets and plain GETs. `hub` is None until the engine is warm."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        *,
+        pages: Pages,
+        hub: Callable[[], Hub | None],
+        not_ready: Callable[[], str | None],
+        on_refused: Callable[[int, str], None],
+    ) -> None:
+        self._config = config
+        self._pages = pages
+        self._hub = hub
+        self._not_ready = not_ready
+        self._on_refused = on_refused
+        self._server: Server | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        if self._server is None:
+            return self._config.port
+        port: int = next(iter(self._server.sockets)).getsockname()[1]
+        return port
+
+    async def start(self) -> None:
+        """Raises: OSError when the port cannot be had; ssl.SSLError or OSError for a bad certificate."""
+        self._server = await serve(
+            self._handle,
+            self._config.host,
+            self._config.port,
+            ssl=_tls(self._config),
+            process_request=self._on_request,
+            select_subprotocol=self._choose_subprotocol,
+            compression=None,
+            server_header=None,
+            # The session pings: what was received matters to it, not only who is alive.
+            ping_interval=None,
+            close_timeout=CLOSE_TIMEOUT_S,
+            max_size=self._config.limits.max_message_bytes,
+            # What the system does not take at once is waited for: a cancelled context has nothing under way here.
+            write_limit=(0, 0),
+            logger=_quiet_logger,
+            create_connection=Socket,
+        )
+
+    async def close(self) -> None:
+        """Close every socket with 1001 and stop listening."""
+        if self._server is not None:
+            self._server.close(code=1001, reason="going away")
+            await self._server.wait_closed()
+
+    async def _handle(self, socket: ServerConnection) -> None:
+        hub = self._hub()
+        if hub is not None:
+            await SocketLink(hub, cast(Socket, socket)).run()
+
+    def _on_request(self, socket: ServerConnection, request: Request) -> Response | None:
+        path = urlsplit(request.path).path
+        if path != STREAM_PATH:
+            return self._pages.get(path)
+        refusal = self._refusal(request)
+        if refusal is not None:
+            self._on_refused(refusal.status_code, refusal.body.decode().strip() if refusal.body else "")
+        return refusal
+
+    def _refusal(self, request: Request) -> Response | None:
+        """Why this client may not have a socket; in this order: its key, its origin, whether there is room."""
+        headers = request.headers
+        if self._config.api_keys:
+            key = offered_key(headers.get("Authorization"), _offered_subprotocols(request))
+            if not is_known_key(key, self._config.api_keys):
+                return refuse(HTTPStatus.UNAUTHORIZED, "an API key is needed", WWW_Authenticate="Bearer")
+        if not is_allowed_origin(headers.get("Origin"), headers.get("Host"), self._config.allowed_origins):
+            return refuse(HTTPStatus.FORBIDDEN, "this origin is not allowed")
+        hub, reason = self._hub(), self._not_ready()
+        if hub is None or reason is not None:
+            return refuse(HTTPStatus.SERVICE_UNAVAILABLE, reason or "warming up", Retry_After=RETRY_AFTER_S)
+        if hub.num_links >= self._config.limits.max_connections:
+            return refuse(HTTPStatus.SERVICE_UNAVAILABLE, "the server is full", Retry_After=RETRY_AFTER_S)
+        return None
+
+    def _choose_subprotocol(self, socket: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+        return Subprotocol(PROTOCOL) if PROTOCOL in offered else None
+
+
+def _offered_subprotocols(request: Request) -> list[str]:
+    lines = request.headers.get_all("Sec-WebSocket-Protocol")
+    return [name.strip() for line in lines for name in line.split(",")]
+
+
+def _tls(config: ServerConfig) -> ssl.SSLContext | None:
+    if config.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(config.tls_cert, config.tls_key)
+    return context
