@@ -12,8 +12,8 @@ from bark_server.frames import FIRST_OF_SENTENCE, LAST_OF_CONTEXT, pack
 from bark_server.limits import Limits
 from bark_server.messages import Cancelled, Done, SentenceStarted, Words, WordTime, encode
 from bark_server.outlog import Entry
-from bark_server.packets import Packetizer
 from bark_server.pacing import Playback
+from bark_server.packets import Packetizer
 from bark_server.speech import SpeechStream
 from bark_server.transcript import Transcript
 from bark_server.words import SpokenSentence

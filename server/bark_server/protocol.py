@@ -49,8 +49,8 @@ from bark_server.notices import (
     Underrun,
 )
 from bark_server.outlog import Entry, Frame, OutLog
-from bark_server.packets import Packetizer, packet_encoder
 from bark_server.pacing import Playback, TokenBucket
+from bark_server.packets import Packetizer, packet_encoder
 from bark_server.speech import SpeechStream
 from bark_server.transcript import Transcript
 from bark_stream.config import ChunkPolicy, SamplingConfig
