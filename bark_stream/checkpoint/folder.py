@@ -14,9 +14,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
-from bark_stream.checkpoint.checkpoint import Checkpoint
+from bark_stream.checkpoint.checkpoint import Checkpoint, StateDict
 from bark_stream.checkpoint.models import check_tensors, without_tied_heads
 from bark_stream.checkpoint.storage import Storage, pack, read_safetensors, unpack
 from bark_stream.checkpoint.text_files import read_json, read_text
@@ -27,6 +29,7 @@ from bark_stream.voice_library import VoiceLibrary, voice_readers
 
 FORMAT = "bark-stream"
 VERSION = 1
+_AVERAGE, _BOOK = "_codebook.embed_avg", "_codebook.embed"
 
 
 def is_own_folder(folder: Path) -> bool:
@@ -49,7 +52,7 @@ def read_folder(folder: Path) -> Checkpoint:
         semantic=parts["semantic"],
         coarse=parts["coarse"],
         fine=without_tied_heads(parts["fine"], config, str(folder)),
-        codec=parts["codec"],
+        codec=_with_averages(parts["codec"]),
         tokenizer=read_text(folder / "tokenizer.json"),
         voices=VoiceLibrary(voice_readers(folder / "voices"), config),
         folder=folder,
@@ -91,7 +94,7 @@ def _write(checkpoint: Checkpoint, folder: Path, storage: Storage) -> None:
     for part, weights in (("semantic", checkpoint.semantic), ("coarse", checkpoint.coarse), ("fine", fine)):
         save_file(pack(weights, storage), folder / f"{part}.safetensors")
     codec_storage: Storage = "float16" if storage == "int8" else storage
-    save_file(pack(checkpoint.codec, codec_storage), folder / "codec.safetensors")
+    save_file(pack(_without_averages(checkpoint.codec), codec_storage), folder / "codec.safetensors")
     (folder / "tokenizer.json").write_text(checkpoint.tokenizer, encoding="utf-8")
     for name in checkpoint.voices.names():
         path = folder / "voices" / f"{name}.npz"
@@ -99,6 +102,22 @@ def _write(checkpoint: Checkpoint, folder: Path, storage: Storage) -> None:
         save_voice(checkpoint.voices.get(name), path)
     config = {"format": FORMAT, "version": VERSION, **to_json(checkpoint.config)}
     (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _without_averages(codec: StateDict) -> dict[str, Tensor]:
+    """The codec without running sums that merely repeat their codebook: a sixth of its size."""
+    repeated = {name for name in codec if name.endswith(_AVERAGE) and torch.equal(codec[name], codec[_book(name)])}
+    return {name: tensor for name, tensor in codec.items() if name not in repeated}
+
+
+def _with_averages(codec: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The codec with running sums again where they were left out."""
+    books = [name for name in codec if name.endswith(_BOOK)]
+    return {name.removesuffix(_BOOK) + _AVERAGE: codec[name] for name in books} | codec
+
+
+def _book(average: str) -> str:
+    return average.removesuffix(_AVERAGE) + _BOOK
 
 
 def _keep_foreign_files(old: Path, new: Path) -> None:

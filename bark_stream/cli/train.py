@@ -1,0 +1,170 @@
+"""`bark-stream train`: the recipe of the built-in model, step by step, and fine-tuning from recordings.
+
+    prepare           texts -> shards: what the teacher reads, with its alignment
+    pairs             a folder of recordings with texts -> shards, read by an existing model's encoders
+    codec, encode, decoder, semantic, coarse, fine, semantic_encoder
+    export            the newest checkpoints -> a model folder
+
+Every step goes on where it was stopped. The needed packages come with the extra `train`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bark_stream.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from bark_stream.training.run import Progress
+
+PARTS = ("codec", "decoder", "semantic", "coarse", "fine", "semantic_encoder")
+
+
+def add_parser(subparsers: Any) -> None:
+    parser: argparse.ArgumentParser = subparsers.add_parser("train", help="train a model, or fine-tune one")
+    steps = parser.add_subparsers(dest="train_step", metavar="STEP", required=True)
+    prepare = _step(steps, "prepare", "texts -> sound and alignment", _prepare)
+    prepare.add_argument("--sentences", type=Path, metavar="FILE", help="one sentence a line, beside made-up ones")
+    prepare.add_argument("--kind", default="speech", help="speech, expressive, alignment or expressive_alignment")
+    prepare.add_argument("--shards", type=int, default=60, help="of a hundred sentences each")
+    prepare.add_argument("--every", type=int, default=1, help="write only each so many-th shard (with --first)")
+    prepare.add_argument("--first", type=int, default=0)
+    prepare.add_argument("--seed", type=int, default=1)
+    pairs = _step(steps, "pairs", "recordings with texts -> sound and tokens", _pairs)
+    pairs.add_argument(
+        "--recordings", type=Path, required=True, metavar="DIR", help="holds wavs and metadata.txt: wav|text"
+    )
+    pairs.add_argument("--model", default="mini", help="whose encoder names the tokens")
+    _step(steps, "encode", "sound -> codes, with the trained codec", _encode)
+    for part in PARTS:
+        parser_of_part = _step(steps, part, f"train the {part.replace('_', ' ')}", _train)
+        parser_of_part.add_argument("--steps", type=int, help="of the whole run (default: the recipe's)")
+        parser_of_part.add_argument("--learning-rate", type=float)
+        parser_of_part.add_argument("--from", dest="start", metavar="MODEL", help="fine-tune this model's weights")
+    export = _step(steps, "export", "newest checkpoints -> model folder", _export)
+    export.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
+    export.add_argument("--storage", default="int8", choices=("float32", "float16", "int8"))
+
+
+def _step(steps: Any, name: str, description: str, function: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = steps.add_parser(name, help=description)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="workspace: shards, codes and runs")
+    parser.add_argument("--threads", type=int, help="of torch")
+    parser.set_defaults(run=_run, step=function)
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    import torch
+
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    try:
+        arguments.step(arguments)
+    except ModuleNotFoundError as exc:
+        if exc.name in ("hibari", "onnx", "onnxruntime", "matplotlib", "scipy"):
+            raise ConfigError("train", f"needs the package {exc.name}: pip install 'bark-stream[train]'") from exc
+        raise
+    return 0
+
+
+def _prepare(arguments: argparse.Namespace) -> None:
+    from bark_stream.training.prepare import KINDS, prepare
+
+    if arguments.kind not in KINDS:
+        raise ConfigError("--kind", f"is not one of {', '.join(KINDS)}")
+    numbers = range(arguments.first, arguments.shards, arguments.every)
+    with _Bar("prepare", len(numbers)) as bar:
+        prepare(
+            arguments.data / "shards",
+            sentences=arguments.sentences,
+            kind=arguments.kind,
+            shards=numbers,
+            seed=arguments.seed,
+            on_shard=lambda number: bar.advance(f"shard {number}"),
+        )
+
+
+def _pairs(arguments: argparse.Namespace) -> None:
+    from bark_stream.training.pairs import prepare_pairs
+
+    with _Bar("pairs", None) as bar:
+        prepare_pairs(arguments.recordings, arguments.data / "shards", arguments.model, on_clip=bar.advance)
+
+
+def _encode(arguments: argparse.Namespace) -> None:
+    from bark_stream.training.stages import encode_workspace
+
+    with _Bar("encode", None) as bar:
+        encode_workspace(arguments.data, on_stream=lambda done, total: bar.advance(f"{done} of {total}"))
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from bark_stream.training.stages import default_pace, train_part
+
+    part = arguments.train_step
+    pace = default_pace(part)
+    if arguments.steps is not None:
+        pace = dataclasses.replace(pace, num_steps=arguments.steps)
+    if arguments.learning_rate is not None:
+        pace = dataclasses.replace(pace, learning_rate=arguments.learning_rate)
+    start = None if arguments.start is None else _weights_of(arguments.start, part)
+    with _Bar(part, pace.num_steps) as bar:
+        train_part(part, arguments.data, pace, start=start, on_progress=bar.show)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from bark_stream.training.export import export_mini
+
+    export_mini(arguments.data, arguments.output, arguments.storage)
+
+
+def _weights_of(model: str, part: str) -> Mapping[str, Tensor]:
+    from bark_stream.training.export import weights_to_start_from
+
+    return weights_to_start_from(model, part)
+
+
+class _Bar:
+    """A rich progress bar, with losses beside it; plain lines where there is no terminal."""
+
+    def __init__(self, name: str, total: int | None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self._console,
+        )
+        self._task = self._progress.add_task(name, total=total, note="")
+
+    def __enter__(self) -> _Bar:
+        if self._console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._progress.stop()
+
+    def advance(self, note: str = "") -> None:
+        self._progress.update(self._task, advance=1, note=note)
+
+    def show(self, progress: Progress) -> None:
+        note = "  ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
+        note += f"  {progress.seconds_per_step:.2f} s"
+        if self._console.is_terminal:
+            self._progress.update(self._task, completed=progress.step, note=note)
+        elif progress.step % 50 == 0:
+            self._console.print(f"{progress.step} of {progress.num_steps}  {note}")

@@ -1,0 +1,227 @@
+"""Training of the coarse stage: semantic tokens -> two codebooks, in Bark's windows.
+
+In Bark's window [semantic slice][infer][coarse tokens] both parts begin at the same moment, so where to look is
+a fixed function of position. `init_coarse` writes that into the weights: positions hold true time, and the
+heads of the first layer look at the semantic tokens around the time of the code to come. Without it the model
+learns to babble long before it listens. Knows no text.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bark_stream.config import ModelConfig
+from bark_stream.training.semantic import init_gpt
+from bark_stream.training.semantic_tokens import SemanticVocabulary
+from bark_stream.training.streams import Stream
+from bark_stream.transformer import CausalGPT
+
+NUM_FREQUENCIES = 31
+SHORTEST_WAVE_S, LONGEST_WAVE_S = 0.05, 8.0
+POSITION_SIZE = 0.1
+"""Amplitude of the sinusoids in the position table."""
+HEAD_OFFSETS_TOKENS = (0.0, -1.5, 1.5, 3.5, 7.0)
+"""Which semantic token each head of the first layer looks at, from the time of the next code."""
+PEAK_SCORE = 30.0
+"""Attention score at exactly the right token."""
+SECTION_SCORE = 6.0
+"""Score lost by a coarse token, which those heads should leave alone."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CoarseTrainingConfig:
+    """What a step of coarse training sees."""
+
+    batch_size: int = 8
+    min_frames: int = 60
+    max_frames: int = 180
+    """Frames of a window, history included; every one is a target."""
+    fresh_share: float = 0.15
+    """Windows that begin with a sentence, without history."""
+    max_corrupted: float = 0.3
+    """Largest share of input frames replaced by random codes."""
+    min_lookahead_tokens: int = 8
+    """Fewest semantic tokens visible beyond the window's end."""
+    label_smoothing: float = 0.0
+
+
+class CoarseTraining:
+    """Losses of coarse training, step by step."""
+
+    def __init__(
+        self, model: CausalGPT, streams: list[Stream], config: ModelConfig, training: CoarseTrainingConfig
+    ) -> None:
+        self._model = model
+        self._config = config
+        self._training = training
+        self._streams = streams
+        lengths = np.array([len(s.semantic) for s in streams], np.float64)
+        self._weights = lengths / lengths.sum()
+
+    def __call__(self, step: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Losses of one step: loss, and cross-entropy of each codebook."""
+        training, config = self._training, self._config
+        num_frames = int(rng.integers(training.min_frames, training.max_frames + 1))
+        rows = [self._window(num_frames, rng) for _ in range(training.batch_size)]
+        semantic = torch.from_numpy(np.stack([r[0] for r in rows]))
+        inputs = torch.from_numpy(np.stack([r[1] for r in rows]))
+        targets = torch.from_numpy(np.stack([r[2] for r in rows]))
+        infer = torch.full((len(rows), 1), config.coarse.infer_token)
+        hidden = self._model(self._model.embed(torch.cat([semantic, infer, inputs[:, :-1]], 1)))
+        hidden = hidden[:, config.coarse.max_semantic_tokens :]
+        size, first = config.codec.codebook_size, config.semantic.vocab_size
+        entropies = []
+        for codebook in range(config.coarse.num_codebooks):
+            start = first + codebook * size
+            logits = self._model.logits(hidden[:, codebook :: config.coarse.num_codebooks], slice(start, start + size))
+            wanted = targets[:, codebook :: config.coarse.num_codebooks] - start
+            entropies.append(
+                F.cross_entropy(
+                    logits.flatten(0, 1),
+                    wanted.flatten(),
+                    ignore_index=-1 - start,
+                    label_smoothing=training.label_smoothing,
+                )
+            )
+        loss = torch.stack(entropies).mean()
+        return {"loss": loss} | {f"codebook_{i}": e for i, e in enumerate(entropies)}
+
+    def _window(
+        self, num_frames: int, rng: np.random.Generator
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """One row: semantic slice [S], coarse inputs [L], coarse targets [L] (-1 where there is nothing to learn)."""
+        config, training = self._config, self._training
+        stream = self._streams[int(rng.choice(len(self._streams), p=self._weights))]
+        frames_per_token = config.coarse.rate_hz / config.semantic.rate_hz
+        if rng.random() < training.fresh_share:
+            first = int(rng.choice(stream.starts))
+            jitter = 0
+        else:
+            first = int(rng.integers(0, max(1, len(stream.semantic) - 60)))
+            jitter = int(rng.integers(-1, 2))
+        first_frame = max(0, round(first * frames_per_token) + jitter)
+        codes = stream.codes[: config.coarse.num_codebooks, first_frame : first_frame + num_frames].astype(np.int64)
+        visible = math.ceil(num_frames / frames_per_token) + training.min_lookahead_tokens
+        visible += int(rng.integers(0, config.coarse.max_semantic_tokens - training.min_lookahead_tokens))
+        slots = config.coarse.max_semantic_tokens
+        known = stream.semantic[first : first + min(visible, slots)].astype(np.int64)
+        semantic = np.full(slots, config.coarse.semantic_pad_token, np.int64)
+        semantic[: len(known)] = known
+        corrupted = codes.copy()
+        rate = rng.random() * training.max_corrupted
+        hit: npt.NDArray[np.bool_] = np.asarray(rng.random(codes.shape[1]) < rate)
+        corrupted[:, hit] = rng.integers(0, config.codec.codebook_size, (len(codes), int(hit.sum())))
+        missing = num_frames - codes.shape[1]
+        inputs = self._flat(np.pad(corrupted, ((0, 0), (0, missing))))
+        targets = self._flat(codes)
+        return semantic, inputs, np.pad(targets, (0, missing * len(codes)), constant_values=-1)
+
+    def _flat(self, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """[K, T] -> [T * K] with the rows of each codebook."""
+        offsets = self._config.semantic.vocab_size + self._config.codec.codebook_size * np.arange(len(codes))
+        flat: npt.NDArray[np.int64] = (codes + offsets[:, None]).T.reshape(-1)
+        return flat
+
+
+def init_coarse(model: CausalGPT, config: ModelConfig, codebooks: Tensor | None, seed: int) -> None:
+    """Initial weights with time in the positions and the first layer's heads on the right semantic tokens.
+
+    Args:
+        codebooks: [K, 1024, D] the codec's code vectors, so that like codes start alike; or None.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    init_gpt(model, generator)
+    coarse = config.coarse
+    size, slots = model.config.hidden_size, coarse.max_semantic_tokens
+    num_wave = 2 * NUM_FREQUENCIES
+    section = num_wave
+    positions = torch.arange(model.config.block_size)
+    semantic_s = (positions[:slots] + 0.5) / config.semantic.rate_hz
+    # Position slots + j holds the query for coarse token j.
+    coarse_s = ((positions[slots:] - slots) // coarse.num_codebooks + 0.5) / coarse.rate_hz
+    time_s = torch.cat([semantic_s, coarse_s])
+    waves = torch.logspace(math.log10(SHORTEST_WAVE_S), math.log10(LONGEST_WAVE_S), NUM_FREQUENCIES)
+    speeds = 2 * math.pi / waves
+    with torch.no_grad():
+        table = model.get_parameter("transformer.wpe.weight")
+        table[:, :num_wave:2] = POSITION_SIZE * torch.cos(time_s[:, None] * speeds)
+        table[:, 1:num_wave:2] = POSITION_SIZE * torch.sin(time_s[:, None] * speeds)
+        table[:slots, section] = POSITION_SIZE
+        table[slots:, section] = -POSITION_SIZE
+        _init_embeddings(model, config, codebooks, section + 1, generator)
+        _init_heads(model, speeds, section, 1.0 / config.semantic.rate_hz, size, generator)
+
+
+def _init_heads(
+    model: CausalGPT, speeds: Tensor, section: int, token_s: float, size: int, generator: torch.Generator
+) -> None:
+    """First layer: score = peak * mean cos(speed * (time of the next code + offset - time of the key)) + section."""
+    c_attn = model.get_parameter("transformer.h.0.attn.c_attn.weight")
+    c_proj = model.get_parameter("transformer.h.0.attn.c_proj.weight")
+    head_size = size // model.config.num_heads
+    # After the layer norm the position waves have about this amplitude.
+    with torch.no_grad():
+        rows = model.get_parameter("transformer.wte.weight")[:, section + 1 :]
+        content = float((rows**2).sum(1).mean())
+    position = POSITION_SIZE**2 * (NUM_FREQUENCIES + 1)
+    amplitude = POSITION_SIZE / math.sqrt((content + position) / size)
+    gain = math.sqrt(PEAK_SCORE * math.sqrt(head_size) / NUM_FREQUENCIES) / amplitude
+    section_gain = math.sqrt(SECTION_SCORE * math.sqrt(head_size)) / amplitude
+    weight = c_attn  # [3 * H * D, C]
+    num_wave = 2 * len(speeds)
+    for head in range(model.config.num_heads):
+        offset_s = HEAD_OFFSETS_TOKENS[head % len(HEAD_OFFSETS_TOKENS)] * token_s
+        query = weight[head * head_size : (head + 1) * head_size]
+        key = weight[size + head * head_size : size + (head + 1) * head_size]
+        query.zero_()
+        key.zero_()
+        for i, speed in enumerate(speeds.tolist()):
+            cosine, sine = math.cos(speed * offset_s), math.sin(speed * offset_s)
+            query[2 * i, 2 * i], query[2 * i, 2 * i + 1] = gain * cosine, -gain * sine
+            query[2 * i + 1, 2 * i], query[2 * i + 1, 2 * i + 1] = gain * sine, gain * cosine
+            key[2 * i, 2 * i] = key[2 * i + 1, 2 * i + 1] = gain
+        query[num_wave, section] = -section_gain
+        key[num_wave, section] = section_gain
+    weight[2 * size :, section + 1 :].normal_(0.0, 1.0 / math.sqrt(size), generator=generator)
+    weight[2 * size :, : section + 1] = 0.0
+    c_proj.normal_(0.0, 0.5 * math.sqrt(content / size) / math.sqrt(head_size), generator=generator)
+
+
+def _init_embeddings(
+    model: CausalGPT, config: ModelConfig, codebooks: Tensor | None, first: int, generator: torch.Generator
+) -> None:
+    """Like tokens start alike: a semantic token is its phone, third and band; a code is its vector in the codec."""
+    wte, head = model.get_parameter("transformer.wte.weight"), model.lm_head.weight
+    size = wte.shape[1] - first
+    wte[:, :first] = 0.0
+
+    def draw(count: int) -> Tensor:
+        return torch.empty(count, size).normal_(0.0, 0.04, generator=generator)
+
+    meanings = SemanticVocabulary().meanings
+    phones = {phone: i for i, phone in enumerate(sorted({m.phone.removeprefix("ˈ") for m in meanings}))}
+    by_phone, by_part, by_stress = draw(len(phones)), draw(64), draw(2)
+    by_band = draw(2)[0] * torch.linspace(-1.5, 1.5, 7)[:, None]
+    for token, meaning in enumerate(meanings):
+        phone = phones[meaning.phone.removeprefix("ˈ")]
+        stressed = int(meaning.phone.startswith("ˈ"))
+        wte[token, first:] = by_phone[phone] + 0.5 * (
+            by_part[meaning.third] + by_band[meaning.band] + by_stress[stressed]
+        )
+    if codebooks is None:
+        return
+    num_codes = codebooks.shape[1]
+    for index in range(config.coarse.num_codebooks):
+        start = config.semantic.vocab_size + index * num_codes
+        vectors = codebooks[index] - codebooks[index].mean(0)
+        vectors = vectors / vectors.std().clamp(min=1e-6)
+        mixing = torch.empty(vectors.shape[1], size).normal_(0.0, 1 / math.sqrt(vectors.shape[1]), generator=generator)
+        wte[start : start + num_codes, first:] = 0.05 * vectors @ mixing + 0.02 * draw(num_codes) / 0.04
+        head[start : start + num_codes, first:] = 0.02 * vectors @ mixing

@@ -1,0 +1,126 @@
+"""From checkpoints of runs to a model folder that the loader reads: config, weights, tokenizer, voices, token
+meanings.
+
+A run that is still going can be exported too. Knows no training.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bark_stream.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from bark_stream.checkpoint.models import with_tied_heads
+from bark_stream.checkpoint.storage import Storage
+from bark_stream.config import ModelConfig
+from bark_stream.errors import CheckpointError
+from bark_stream.training.codec import LOUDNESS, fold_loudness, set_usage
+from bark_stream.training.mini import mini_config
+from bark_stream.training.pairs import SEMANTIC_ENCODER
+from bark_stream.training.run import CHECKPOINT
+from bark_stream.training.semantic_tokens import SemanticVocabulary, vocabulary_table
+from bark_stream.training.stages import RUNS, STREAMS, codec_weights
+from bark_stream.training.streams import Stream, read_streams
+from bark_stream.training.text_tokens import build_tokenizer
+from bark_stream.training.voices import SPEAKERS
+from bark_stream.voice import Voice, voice_from_arrays
+from bark_stream.voice_library import VoiceLibrary
+
+SEMANTIC_VOCABULARY = "semantic_vocab.json"
+MIN_PROMPT_TOKENS, MAX_PROMPT_TOKENS = 150, 300
+"""Length of a voice: three to six seconds."""
+
+
+def export_mini(workspace: Path, folder: Path, storage: Storage = "int8") -> None:
+    """Write the model folder.
+
+    Args:
+        workspace: where all parts were trained (see `stages`).
+        folder: the model folder; replaced if it holds a model.
+    Raises: CheckpointError if a run has no checkpoint.
+    """
+    config = mini_config()
+    runs = workspace / RUNS
+    streams = read_streams(workspace / STREAMS)
+    voices = {speaker.name: _voice(speaker.name, index, streams, config) for index, speaker in enumerate(SPEAKERS)}
+    checkpoint = Checkpoint(
+        source=str(runs),
+        config=config,
+        semantic=run_weights(runs / "semantic"),
+        coarse=run_weights(runs / "coarse"),
+        fine=run_weights(runs / "fine"),
+        codec=set_usage(fold_loudness(codec_weights(workspace)), 1.0),
+        tokenizer=build_tokenizer().to_str(),
+        voices=VoiceLibrary({name: partial(_same, voice) for name, voice in voices.items()}, config),
+    )
+    save_checkpoint(checkpoint, folder, storage)
+    table = vocabulary_table(SemanticVocabulary())
+    (folder / SEMANTIC_VOCABULARY).write_text(json.dumps(table, ensure_ascii=False) + "\n", encoding="utf-8")
+    if (runs / "semantic_encoder" / CHECKPOINT).exists():
+        weights = {name: tensor.half() for name, tensor in run_weights(runs / "semantic_encoder").items()}
+        save_file(weights, folder / SEMANTIC_ENCODER)
+
+
+def run_weights(run: Path) -> dict[str, Tensor]:
+    """The weights in a run's checkpoint.
+
+    Raises: CheckpointError if there is none.
+    """
+    path = run / CHECKPOINT
+    if not path.exists():
+        raise CheckpointError(str(path), "does not exist; train this part first")
+    weights: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")["model"]
+    return weights
+
+
+def weights_to_start_from(model: str, part: str) -> dict[str, Tensor]:
+    """Weights of a finished model, as training takes them.
+
+    Raises: CheckpointError, UnknownModel.
+    """
+    checkpoint = load_checkpoint(model)
+    match part:
+        case "codec" | "decoder":
+            return set_usage(fold_loudness(dict(checkpoint.codec), factor=1 / LOUDNESS), 16.0)
+        case "semantic":
+            return dict(checkpoint.semantic)
+        case "coarse":
+            return dict(checkpoint.coarse)
+        case "fine":
+            return with_tied_heads(checkpoint.fine, checkpoint.config)
+        case _:
+            raise CheckpointError(model, f"cannot be the start of part {part}")
+
+
+def _same(voice: Voice) -> Voice:
+    return voice
+
+
+def _voice(name: str, speaker: int, streams: list[Stream], config: ModelConfig) -> Voice:
+    """A prompt of whole sentences at the end of the speaker's first stream that has some of the right length."""
+    for stream in (s for s in streams if s.speaker == speaker):
+        ends = [*stream.starts[1:].tolist(), len(stream.semantic)]
+        for first in stream.starts.tolist():
+            for end in ends:
+                if MIN_PROMPT_TOKENS <= end - first <= MAX_PROMPT_TOKENS:
+                    return _cut(name, stream, first, end, config)
+    raise CheckpointError(name, "no stream of this speaker has sentences of the right length")
+
+
+def _cut(name: str, stream: Stream, first: int, end: int, config: ModelConfig) -> Voice:
+    ratio = config.coarse.rate_hz / config.semantic.rate_hz
+    num_frames = int(np.floor((end - first) * ratio))
+    first_frame = min(round(first * ratio), stream.codes.shape[1] - num_frames)
+    codes = stream.codes[:, first_frame : first_frame + num_frames].astype(np.int64)
+    arrays = {
+        "semantic_prompt": stream.semantic[first:end].astype(np.int64),
+        "coarse_prompt": codes[: config.coarse.num_codebooks],
+        "fine_prompt": codes,
+    }
+    return voice_from_arrays(name, arrays)

@@ -1,0 +1,170 @@
+"""What each trainable part is made of: its model, its losses, its usual pace. Knows no command line.
+
+A workspace is a folder: `shards/` (what was read aloud), `streams.npz` (codes of all of it), `runs/<part>/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bark_stream.config import ModelConfig
+from bark_stream.errors import CheckpointError, ConfigError
+from bark_stream.training.coarse import CoarseTraining, CoarseTrainingConfig, init_coarse
+from bark_stream.training.codec import CodecModel, CodecTraining, CodecTrainingConfig, DecoderTraining
+from bark_stream.training.fine import FineTraining, FineTrainingConfig, init_fine
+from bark_stream.training.mini import NUM_SEMANTIC, mini_config
+from bark_stream.training.run import CHECKPOINT, Progress, RunConfig, StepFunction, train
+from bark_stream.training.semantic import SemanticTraining, SemanticTrainingConfig, init_semantic
+from bark_stream.training.semantic_encoder import (
+    SemanticEncoder,
+    SemanticEncoderConfig,
+    SemanticEncoderTraining,
+)
+from bark_stream.training.shards import Clip, read_shards
+from bark_stream.training.streams import encode_all, group_clips, read_streams, sound_of_tokens
+from bark_stream.transformer import CausalGPT, FineGPT
+
+PARTS = ("codec", "decoder", "semantic", "coarse", "fine", "semantic_encoder")
+SOUND_KINDS = ("speech", "expressive", "pairs")
+TEXT_KINDS = (*SOUND_KINDS, "alignment", "expressive_alignment")
+SHARDS, STREAMS, RUNS = "shards", "streams.npz", "runs"
+
+_PACES = {
+    "codec": RunConfig(num_steps=6000, learning_rate=1e-3, betas=(0.9, 0.99), clip_norm=5.0, weight_decay=0.0),
+    "decoder": RunConfig(num_steps=4000, learning_rate=6e-4, betas=(0.9, 0.99), clip_norm=5.0, weight_decay=0.0),
+    "semantic": RunConfig(num_steps=4000, learning_rate=1.5e-3, weight_decay=0.02),
+    "coarse": RunConfig(num_steps=4000, learning_rate=1e-3, weight_decay=0.02),
+    "fine": RunConfig(num_steps=3000, learning_rate=1e-3, weight_decay=0.02),
+    "semantic_encoder": RunConfig(num_steps=1500, learning_rate=2e-3, weight_decay=0.01),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """A part ready to be trained."""
+
+    model: nn.Module
+    step: StepFunction
+
+
+def default_pace(part: str) -> RunConfig:
+    """The recipe's steps and rates of a part."""
+    return _PACES[part]
+
+
+def train_part(
+    part: str,
+    workspace: Path,
+    pace: RunConfig,
+    *,
+    start: Mapping[str, Tensor] | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    stop_after: int | None = None,
+) -> int:
+    """Train one part in its run folder, from its checkpoint if it has one.
+
+    Args:
+        part: one of PARTS.
+        start: weights to begin with instead of fresh ones, as when an existing model is fine-tuned.
+    Returns: steps done in all.
+    Raises: ConfigError for an unknown part, CheckpointError if data or an earlier part is missing.
+    """
+    if part not in PARTS:
+        raise ConfigError("part", f"is not one of {', '.join(PARTS)}")
+    run = workspace / RUNS / part
+    torch.manual_seed(pace.seed)
+    made = build_part(part, workspace)
+    if start is not None and not (run / CHECKPOINT).exists():
+        made.model.load_state_dict(dict(start))
+    return train(made.model, made.step, run, pace, on_progress=on_progress, stop_after=stop_after)
+
+
+def build_part(part: str, workspace: Path) -> Part:
+    """Model and losses of a part, with the workspace's data."""
+    config = mini_config()
+    match part:
+        case "codec":
+            sound = np.concatenate([clip.pcm for clip in _clips(workspace, SOUND_KINDS)])
+            model = CodecModel(config.codec.num_filters)
+            return Part(model=model, step=CodecTraining(model, sound, CodecTrainingConfig()))
+        case "decoder":
+            return _decoder(workspace, config)
+        case "semantic":
+            gpt = CausalGPT(config.semantic.transformer)
+            init_semantic(gpt, config.semantic, seed=1)
+            clips = _clips(workspace, TEXT_KINDS)
+            return Part(model=gpt, step=SemanticTraining(gpt, clips, config.semantic, SemanticTrainingConfig()))
+        case "coarse":
+            gpt = CausalGPT(config.coarse.transformer)
+            init_coarse(gpt, config, codebooks(workspace), seed=1)
+            streams = read_streams(_existing(workspace / STREAMS))
+            return Part(model=gpt, step=CoarseTraining(gpt, streams, config, CoarseTrainingConfig()))
+        case "fine":
+            fine = FineGPT(config.fine.transformer, num_codebooks=config.fine.num_codebooks, num_codebooks_given=1)
+            init_fine(fine, codebooks(workspace), seed=1)
+            streams = read_streams(_existing(workspace / STREAMS))
+            return Part(model=fine, step=FineTraining(fine, streams, config, FineTrainingConfig()))
+        case _:
+            encoder = SemanticEncoder(SemanticEncoderConfig(num_classes=NUM_SEMANTIC))
+            clips = [c for kind in ("speech", "expressive") for c in read_shards(workspace / SHARDS, kind)]
+            return Part(model=encoder, step=SemanticEncoderTraining(encoder, clips))
+
+
+def encode_workspace(workspace: Path, *, on_stream: Callable[[int, int], None] = lambda done, total: None) -> None:
+    """Write the codes of all sound.
+
+    Raises: CheckpointError if there is no trained codec or no sound.
+    """
+    model = CodecModel(mini_config().codec.num_filters)
+    path = _existing(workspace / RUNS / "codec" / CHECKPOINT)
+    model.load_state_dict(torch.load(path, weights_only=True)["model"])
+    encode_all(model, _clips(workspace, SOUND_KINDS), workspace / STREAMS, on_stream)
+
+
+def codec_weights(workspace: Path) -> dict[str, Tensor]:
+    """The codec with its newest decoder.
+
+    Raises: CheckpointError if there is none.
+    """
+    folder = workspace / RUNS
+    path = folder / "decoder" / CHECKPOINT
+    if not path.exists():
+        path = _existing(folder / "codec" / CHECKPOINT)
+    weights: dict[str, Tensor] = torch.load(path, weights_only=True)["model"]
+    return weights
+
+
+def codebooks(workspace: Path) -> Tensor:
+    """[K, 1024, D] the codec's code vectors."""
+    weights = codec_weights(workspace)
+    names = [f"quantizer.vq.layers.{i}._codebook.embed" for i in range(mini_config().codec.num_quantizers)]
+    return torch.stack([weights[name] for name in names])
+
+
+def _decoder(workspace: Path, config: ModelConfig) -> Part:
+    model = CodecModel(config.codec.num_filters)
+    path = _existing(workspace / RUNS / "codec" / CHECKPOINT)
+    model.load_state_dict(torch.load(path, weights_only=True)["model"])
+    streams = read_streams(_existing(workspace / STREAMS))
+    groups = group_clips(_clips(workspace, SOUND_KINDS))[: len(streams)]
+    sounds = [np.concatenate([sound_of_tokens(clip) for clip in group]) for group in groups]
+    return Part(model=model, step=DecoderTraining(model, [s.codes for s in streams], sounds, CodecTrainingConfig()))
+
+
+def _clips(workspace: Path, kinds: tuple[str, ...]) -> list[Clip]:
+    clips = [clip for kind in kinds for clip in read_shards(workspace / SHARDS, kind)]
+    if not clips:
+        raise CheckpointError(str(workspace / SHARDS), f"holds no shards of {', '.join(kinds)}; prepare data first")
+    return clips
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise CheckpointError(str(path), "does not exist; run the steps before this one first")
+    return path

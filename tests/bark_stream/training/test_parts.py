@@ -1,0 +1,161 @@
+"""Each part learns on a tiny workspace, resumes, and becomes a model that loads."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bark_stream.checkpoint import build_models, load_checkpoint
+from bark_stream.codec import Codec
+from bark_stream.errors import CheckpointError, ConfigError
+from bark_stream.training import codec as codec_training
+from bark_stream.training.coarse import init_coarse
+from bark_stream.training.codec import CodecModel, fold_loudness
+from bark_stream.training.export import export_mini, weights_to_start_from
+from bark_stream.training.mini import NUM_SEMANTIC, mini_config
+from bark_stream.training.run import CURVE
+from bark_stream.training.semantic_encoder import SemanticEncoder, SemanticEncoderConfig
+from bark_stream.training.shards import Clip, read_shards, write_shard
+from bark_stream.training.stages import PARTS, default_pace, encode_workspace, train_part
+from bark_stream.training.streams import group_clips, read_streams
+from bark_stream.transformer import CausalGPT
+
+TONES_PER_SPEAKER = 2
+
+
+def _clip(speaker: int, index: int) -> Clip:
+    """A hundred and twenty tokens of a tone with a text; enough to learn something from."""
+    rng = np.random.default_rng([speaker, index])
+    num_tokens = 120
+    time_s = np.arange(round(num_tokens / 49.9 * 24_000)) / 24_000
+    tone = 0.2 * np.sin(2 * np.pi * (150 + 40 * speaker) * time_s)
+    return Clip(
+        text="la la la",
+        speaker=speaker,
+        pcm=(tone * 32767).astype(np.int16),
+        tokens=np.repeat(rng.integers(0, NUM_SEMANTIC, 12), 10).astype(np.int16),
+        chars=np.linspace(0, 7, num_tokens).astype(np.float16),
+    )
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tones of ten speakers, and every part trained for a few steps."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("workspace")
+    (folder / "shards").mkdir()
+    clips = [_clip(speaker, index) for speaker in range(10) for index in range(TONES_PER_SPEAKER)]
+    write_shard(folder / "shards" / "speech-0000.npz", clips)
+    for part in PARTS:
+        pace = dataclasses.replace(default_pace(part), num_steps=1, warmup_steps=1, log_every_steps=1)
+        train_part(part, folder, pace)
+        if part == "codec":
+            encode_workspace(folder)
+    torch.set_num_threads(threads)
+    return folder
+
+
+def test_every_part_writes_its_curve_and_resumes(workspace: Path) -> None:
+    """One step each, then one more where it stopped."""
+    for part in PARTS:
+        assert (workspace / "runs" / part / CURVE).read_text().count("\n") == 1
+    pace = dataclasses.replace(default_pace("semantic_encoder"), num_steps=2, log_every_steps=1)
+    assert train_part("semantic_encoder", workspace, pace) == 2
+
+
+def test_exported_folder_loads_like_any_model(workspace: Path, tmp_path: Path) -> None:
+    """Config, weights, ten voices, aliases, the meaning of every token."""
+    folder = tmp_path / "mini"
+    export_mini(workspace, folder)
+    checkpoint = load_checkpoint(folder)
+    assert build_models(checkpoint).coarse.config.hidden_size == mini_config().coarse.transformer.hidden_size
+    assert len(checkpoint.voices.names()) == 10
+    assert checkpoint.voices.get("v2/en_speaker_6") == checkpoint.voices.get("en_speaker_6")
+    assert len(json.loads((folder / "semantic_vocab.json").read_text())["phone"]) == NUM_SEMANTIC
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 30e6
+
+
+def test_fine_tuning_begins_with_the_model_it_is_given(workspace: Path, tmp_path: Path) -> None:
+    """The weights of a finished model fit every part that can start from them."""
+    folder = tmp_path / "mini"
+    export_mini(workspace, folder, "float32")
+    start = weights_to_start_from(str(folder), "codec")
+    trained = CodecModel(mini_config().codec.num_filters)
+    trained.load_state_dict(start)
+    with pytest.raises(CheckpointError):
+        weights_to_start_from(str(folder), "semantic_encoder")
+
+
+def test_unknown_part_and_missing_data_are_named(tmp_path: Path) -> None:
+    """What is missing is said before anything is trained."""
+    with pytest.raises(ConfigError, match="part"):
+        train_part("nothing", tmp_path, default_pace("codec"))
+    with pytest.raises(CheckpointError, match="shards"):
+        train_part("codec", tmp_path, default_pace("codec"))
+
+
+def test_shards_give_back_what_was_written(tmp_path: Path) -> None:
+    """Text, sound, tokens and positions survive."""
+    clips = [_clip(0, 0), _clip(1, 1)]
+    write_shard(tmp_path / "speech-0000.npz", clips)
+    back = read_shards(tmp_path, "speech")
+    assert [c.text for c in back] == [c.text for c in clips]
+    for a, b in zip(back, clips, strict=True):
+        np.testing.assert_array_equal(a.pcm, b.pcm)
+        np.testing.assert_array_equal(a.tokens, b.tokens)
+        np.testing.assert_array_equal(a.chars, b.chars)
+
+
+def test_streams_keep_sentences_of_one_speaker_together(workspace: Path) -> None:
+    """Tokens and codes of a stream last equally long, to a frame."""
+    streams = read_streams(workspace / "streams.npz")
+    assert len(streams) == 10 == len(group_clips([_clip(s, i) for s in range(10) for i in range(TONES_PER_SPEAKER)]))
+    for stream in streams:
+        assert abs(stream.codes.shape[1] / 75 - len(stream.semantic) / 49.9) <= 1 / 75
+        assert stream.starts.tolist() == [0, 120]
+
+
+def test_folding_loudness_gives_the_same_sound_at_ordinary_loudness() -> None:
+    """A codec trained on loud speech codes soft speech alike once the factor is in its weights."""
+    torch.manual_seed(0)
+    trained = CodecModel(mini_config().codec.num_filters).eval()
+    with torch.no_grad():
+        for layer in trained.quantizer.vq.layers:
+            layer._codebook.embed.normal_(0, 0.1)
+            layer._codebook.inited.fill_(1)
+    folded = Codec(mini_config().codec, fold_loudness(trained.state_dict()))
+    pcm = 0.05 * torch.randn(1, 24 * 320)
+    codes = trained.encode(codec_training.LOUDNESS * pcm[:, None])
+    assert torch.equal(folded.encode(pcm, 8), codes)
+    expected = trained.decode(codes)[:, 0] / codec_training.LOUDNESS
+    torch.testing.assert_close(folded.decode_whole(codes), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_initial_coarse_attention_looks_at_the_token_of_the_next_code() -> None:
+    """The first head's peak is the semantic token that sounds when the next code does."""
+    config = mini_config()
+    model = CausalGPT(config.coarse.transformer)
+    init_coarse(model, config, torch.randn(8, 1024, 128), seed=1)
+    slots, heads = config.coarse.max_semantic_tokens, config.coarse.transformer.num_heads
+    first = config.semantic.vocab_size
+    ids = torch.cat([torch.arange(slots), torch.tensor([config.coarse.infer_token]), first + torch.arange(300) % 1024])
+    block = model.transformer["h"][0]  # type: ignore[index]
+    with torch.no_grad():
+        x = block.ln_1(model.embed(ids) + model.transformer["wpe"](torch.arange(len(ids))))
+        q, k, _ = block.attn.c_attn(x).unflatten(-1, (3, heads, -1)).unbind(-3)
+    for coarse_index in (0, 7, 120, 299):
+        scores = k[: slots + coarse_index + 1, 0] @ q[slots + coarse_index, 0]
+        expected = (coarse_index // 2 + 0.5) / 75 * 49.9 - 0.5
+        assert abs(int(scores.argmax()) - expected) <= 0.75
+
+
+def test_semantic_encoder_gives_one_token_per_step() -> None:
+    """A second of sound is 49 tokens."""
+    encoder = SemanticEncoder(SemanticEncoderConfig(num_classes=NUM_SEMANTIC)).eval()
+    assert encoder.tokens(torch.zeros(2, 24_000)).shape == (2, 49)
