@@ -7,18 +7,49 @@ signature. Names are resolved on first use, so that what needs no tensors can be
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
 _EXPORTS = {
+    "SAMPLE_RATE": "bark_stream.suno_api",
+    "Bark": "bark_stream.bark",
     "BarkStreamError": "bark_stream.errors",
     "ChunkPolicy": "bark_stream.config",
+    "Engine": "bark_stream.engine",
     "SamplingConfig": "bark_stream.config",
     "SentenceStream": "bark_stream.sentences",
+    "SpeechState": "bark_stream.state",
+    "generate_audio": "bark_stream.suno_api",
+    "load": "bark_stream.bark",
+    "preload_models": "bark_stream.suno_api",
+    "save_as_prompt": "bark_stream.suno_api",
 }
 
-__all__ = ["BarkStreamError", "ChunkPolicy", "SamplingConfig", "SentenceStream", "__version__"]
+__all__ = [
+    "SAMPLE_RATE",
+    "Bark",
+    "BarkStreamError",
+    "ChunkPolicy",
+    "Engine",
+    "SamplingConfig",
+    "SentenceStream",
+    "SpeechState",
+    "__version__",
+    "generate_audio",
+    "load",
+    "preload_models",
+    "save_as_prompt",
+]
+
+if TYPE_CHECKING:
+    from bark_stream.bark import Bark, load
+    from bark_stream.config import ChunkPolicy, SamplingConfig
+    from bark_stream.engine import Engine
+    from bark_stream.errors import BarkStreamError
+    from bark_stream.sentences import SentenceStream
+    from bark_stream.state import SpeechState
+    from bark_stream.suno_api import SAMPLE_RATE, generate_audio, preload_models, save_as_prompt
 
 
 def __getattr__(name: str) -> Any:

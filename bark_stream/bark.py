@@ -113,6 +113,10 @@ class Bark:
             voice = voice_from_arrays("dict", voice)
         return voice.check(self.config)
 
+    def encode(self, text: str) -> list[int]:
+        """[max_text_tokens] text tokens of one sentence, offset and padded. Raises: EmptyText, TextTooLong."""
+        return self._encoder.encode_padded(text)
+
     def begin(self, voice: VoiceLike = None, *, seed: int = 0, policy: ChunkPolicy | None = None) -> SpeechState:
         """The state of a stream that has not spoken yet."""
         policy = policy or ChunkPolicy.realtime()
@@ -127,10 +131,7 @@ class Bark:
         self, sentence: Sentence, state: SpeechState, *, policy: ChunkPolicy, sampling: SamplingConfig | None = None
     ) -> SentenceRun:
         """A run for one sentence, nothing computed yet. Raises: EmptyText, TextTooLong."""
-        semantic = self.config.semantic
-        tokens = np.full(semantic.max_text_tokens, semantic.text_pad_token, dtype=np.int64)
-        encoded = self._encoder.encode(sentence.text)
-        tokens[: len(encoded)] = encoded
+        tokens = np.array(self.encode(sentence.text), dtype=np.int64)
         return self.pipeline.begin(
             sentence.index, sentence.text, tokens, state, policy, sampling or self.config.sampling
         )

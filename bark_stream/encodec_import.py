@@ -12,18 +12,21 @@ import sys
 import warnings
 from types import ModuleType
 
+_ABSENT = ModuleType("absent")
+
 
 def _import_encodec() -> None:
     try:
         importlib.import_module("torchaudio")
     except (ImportError, OSError, RuntimeError):
-        for name in [n for n in sys.modules if n == "torchaudio" or n.startswith("torchaudio.")]:
-            del sys.modules[name]
+        before = sys.modules.get("torchaudio", _ABSENT)
         sys.modules["torchaudio"] = ModuleType("torchaudio")
         try:
             importlib.import_module("encodec")
         finally:
             del sys.modules["torchaudio"]
+            if before is not _ABSENT:
+                sys.modules["torchaudio"] = before
     else:
         importlib.import_module("encodec")
 

@@ -110,6 +110,11 @@ class Engine:
         return self._bark.config.default_voice
 
     @property
+    def default_sampling(self) -> SamplingConfig:
+        """What the checkpoint's makers suggest."""
+        return self._bark.config.sampling
+
+    @property
     def num_slots(self) -> int:
         return self._bark.num_slots
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,8 @@ from bark_stream.config import ModelConfig, TransformerConfig
 
 def bark_model(config: ModelConfig, seed: int = 0) -> Any:
     """A BarkModel of that shape with its generation config, weights wide enough for lively tokens."""
-    # transformers would import torchaudio, which is installed for encodec and cannot load beside a CPU torch.
-    sys.modules["torchaudio"] = None  # type: ignore[assignment]
-    try:
-        from transformers import BarkConfig, BarkModel
-        from transformers.models.bark.generation_configuration_bark import BarkGenerationConfig
-    finally:
-        del sys.modules["torchaudio"]
+    from transformers import BarkConfig, BarkModel
+    from transformers.models.bark.generation_configuration_bark import BarkGenerationConfig
 
     model = BarkModel(BarkConfig(**_sizes(config)))
     generator = torch.Generator().manual_seed(seed)

@@ -1,0 +1,54 @@
+# `make demo` and `make test` work on a fresh machine with Python >= 3.10 and pip.
+PYTHON ?= python3
+VENV ?= .venv
+# A CPU machine must not download CUDA. Where this version's default build is the CUDA one (PyPI, x86 Linux), pass the
+# PyTorch project's CPU package index:  make demo TORCH_OPTIONS="--index-url URL"
+TORCH ?= torch==2.13.0
+TORCH_OPTIONS ?=
+BIN := $(VENV)/bin
+CODE := bark_stream server clients tests
+
+.PHONY: demo test test-all lint format bench bench-server serve clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet $(TORCH_OPTIONS) "$(TORCH)"
+	$(BIN)/python -m pip install --quiet "$(TORCH)" -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet "$(TORCH)" -e ".[dev]"
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/bark-stream say - -o demo.wav < demo.txt
+	@echo "Listen to demo.wav"
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+test-all: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not bench" --timeout 1800
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m bench -s --timeout 1800 tests/benchmarks
+
+bench-server: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.benchmarks.bench_server
+
+serve: $(VENV)/.installed-dev
+	$(BIN)/bark-stream serve
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo.wav

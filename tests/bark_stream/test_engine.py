@@ -1,0 +1,186 @@
+"""Promises of `bark_stream.engine`: many speakers, one worker, nobody disturbs another."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bark_stream.bark import Bark
+from bark_stream.checkpoint import random_checkpoint
+from bark_stream.config import ChunkPolicy, SamplingConfig
+from bark_stream.engine import Engine, SpeechStream
+from bark_stream.errors import ConfigError, EmptyText, EngineError, UnknownVoice
+from bark_stream.events import Chunk, Event, SentenceDone, SentenceFailed
+from bark_stream.sentences import Sentence
+
+POLICY = ChunkPolicy(
+    chunk_frames=(10, 20),
+    min_budget_s=1.2,
+    max_s_per_character=0.01,
+    max_silence_s=None,
+    trim_leading_silence=False,
+    max_repeats=None,
+)
+WAIT_S = 60
+
+
+@pytest.fixture(scope="module")
+def bark() -> Bark:
+    return Bark(random_checkpoint("tiny", seed=6), num_slots=3)
+
+
+@pytest.fixture
+def engine(bark: Bark) -> Iterator[Engine]:
+    engine = Engine(bark)
+    yield engine
+    engine.close()
+    assert bark.pipeline.semantic.cache.num_free == bark.pipeline.coarse.cache.num_free == 3
+
+
+class Listener:
+    """Collects a stream's events; `until` waits for one of a kind."""
+
+    def __init__(self, engine: Engine, **options: Any) -> None:
+        self.events: list[Event] = []
+        self._queue: queue.Queue[Event] = queue.Queue()
+        self.stream: SpeechStream = engine.open(on_event=self._queue.put, **{"policy": POLICY, **options})
+
+    def say(self, text: str, index: int = 0) -> None:
+        self.stream.say(Sentence(index=index, text=text, source=text, start=0))
+
+    def until(self, kind: type) -> Any:
+        while True:
+            event = self._queue.get(timeout=WAIT_S)
+            self.events.append(event)
+            if isinstance(event, kind):
+                return event
+
+    def pcm(self) -> np.ndarray:
+        return np.concatenate([event.pcm for event in self.events if isinstance(event, Chunk)])
+
+
+def test_engine_streams_equal_the_library(bark: Bark, engine: Engine) -> None:
+    """Five speakers on three slots each say, sample for sample, what the library says alone."""
+    voices = [None, "en_speaker_0", "en_speaker_0", None, "v2/en_speaker_0"]
+    listeners = [Listener(engine, voice=voice, seed=seed) for seed, voice in enumerate(voices)]
+    for number, listener in enumerate(listeners):
+        listener.say(f"This is speaker {number}.")
+    for seed, listener in enumerate(listeners):
+        done = listener.until(SentenceDone)
+        alone = bark.generate(f"This is speaker {seed}.", voice=voices[seed], seed=seed, policy=POLICY)
+        assert done.num_samples == len(alone)
+        np.testing.assert_allclose(listener.pcm(), alone, atol=1e-4)
+    assert engine.stats().stages["coarse"].num_tokens > engine.stats().stages["coarse"].num_steps
+
+
+def test_engine_sentences_in_order_and_gapless(engine: Engine) -> None:
+    """A stream's sentences are spoken one after another on one gapless clock."""
+    listener = Listener(engine, voice="en_speaker_0")
+    for index in range(3):
+        listener.say(f"Sentence number {index}.", index)
+    dones = [listener.until(SentenceDone) for _ in range(3)]
+    assert [done.sentence for done in dones] == [0, 1, 2]
+    clock = 0
+    for event in listener.events:
+        if isinstance(event, Chunk):
+            assert event.start_sample == clock
+            clock = event.end_sample
+    assert dones[2].start_sample + dones[2].num_samples == clock
+
+
+def test_engine_cancel_stops_and_frees(engine: Engine, bark: Bark) -> None:
+    """After a cancel no event comes, the slots are free for others, and the stream can speak again."""
+    loud, other = Listener(engine, voice="en_speaker_0"), Listener(engine)
+    for index in range(5):
+        loud.say("A long story that is interrupted.", index)
+    loud.until(Chunk)
+    loud.stream.cancel()
+    num_events = loud._queue.qsize()
+    other.say("Next.")
+    other.until(SentenceDone)
+    assert loud._queue.qsize() <= num_events + 1
+    assert loud.stream.num_pending == 0
+    while not loud._queue.empty():
+        loud._queue.get()
+    loud.say("And on.", index=9)
+    assert loud.until(SentenceDone).sentence == 9
+
+
+def test_engine_limit_holds_generation_back(engine: Engine) -> None:
+    """No chunk starts at or beyond the limit; raising it lets the sentence go on, and others are not held."""
+    held, other = Listener(engine), Listener(engine)
+    held.stream.report(limit_samples=1)
+    held.say("Held back by a slow reader.")
+    first = held.until(Chunk)
+    other.say("Not held.")
+    other.until(SentenceDone)
+    assert held._queue.empty()
+    held.stream.report(limit_samples=10**9, played_samples=first.end_sample)
+    assert held.until(SentenceDone).num_samples > first.end_sample
+
+
+def test_engine_bad_sentence_fails_alone(engine: Engine) -> None:
+    """A sentence that cannot be spoken gives an event with its error; the next one is spoken."""
+    listener = Listener(engine)
+    listener.say("…", 0)
+    listener.say("Fine again.", 1)
+    assert isinstance(listener.until(SentenceFailed).error, EmptyText)
+    assert listener.until(SentenceDone).sentence == 1
+
+
+def test_engine_fault_in_a_step_ends_only_its_sentences(
+    engine: Engine, bark: Bark, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even a fault of our own ends as an event, and the worker goes on."""
+    real, calls = bark.pipeline.codec.decode, threading.Semaphore(1)
+
+    def fail_once(*arguments: Any) -> Any:
+        if calls.acquire(blocking=False):
+            raise RuntimeError("no memory")
+        return real(*arguments)
+
+    listener = Listener(engine)
+    monkeypatch.setattr(bark.pipeline.codec, "decode", fail_once)
+    listener.say("First.", 0)
+    listener.say("Second.", 1)
+    failed = listener.until(SentenceFailed)
+    assert failed.sentence == 0
+    assert isinstance(failed.error, EngineError)
+    assert listener.until(SentenceDone).sentence == 1
+
+
+def test_engine_open_refuses_what_cannot_be(engine: Engine) -> None:
+    """An unknown voice or an impossible policy is refused before anything starts."""
+    with pytest.raises(UnknownVoice):
+        engine.open(on_event=print, voice="nobody")
+    with pytest.raises(ConfigError):
+        engine.open(on_event=print, policy=replace(POLICY, fine_lookahead_frames=200))
+    assert engine.stats().num_streams == 0
+
+
+def test_engine_closed_refuses(bark: Bark) -> None:
+    """A closed engine, and a closed stream, say so."""
+    engine = Engine(bark)
+    stream = engine.open(on_event=print)
+    stream.close()
+    with pytest.raises(EngineError, match="stream is closed"):
+        stream.say(Sentence(index=0, text="a", source="a", start=0))
+    engine.close()
+    engine.close()
+    with pytest.raises(EngineError, match="engine is closed"):
+        engine.open(on_event=print)
+
+
+def test_engine_own_sampling(engine: Engine, bark: Bark) -> None:
+    """A stream's sampling is its own: greedy beside sampled."""
+    listener = Listener(engine, sampling=SamplingConfig.greedy())
+    listener.say("Greedy.")
+    listener.until(SentenceDone)
+    alone = bark.generate("Greedy.", policy=POLICY, sampling=SamplingConfig.greedy())
+    np.testing.assert_allclose(listener.pcm(), alone, atol=1e-4)
