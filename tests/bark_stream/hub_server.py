@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,7 +107,8 @@ class HubRequest(BaseHTTPRequestHandler):
             self.server.breaks[path] -= 1
             self.wfile.write(content[start : (start + len(content)) // 2])
             self.wfile.flush()
-            self.connection.close()
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
             return
         self.wfile.write(content[start:])
 
