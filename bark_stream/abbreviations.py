@@ -16,8 +16,8 @@ NEVER_LAST = _words(
     "mr mrs ms messrs dr prof rev hon gen lt col capt cpt sgt cmdr maj gov sen rep pres supt mt vs viz cf e.g i.e eg",
     "ie approx",
     # de
-    "hr fr frl dipl-ing dipl ing mag univ habil z.b z.t z.zt z.z d.h u.a.m u.ä o.ä i.d.r i.a bzw ca vgl sog evtl ggf",
-    "inkl exkl zzgl kath geb gest dt engl franz allg bes insb o.g u.u s.o s.u lt jh jhd hl",
+    "hr fr frl dipl-ing dipl med ing mag univ habil z.b z.t z.zt z.z d.h u.a u.a.m u.ä o.ä i.d.r i.a bzw ca vgl sog",
+    "evtl ggf inkl exkl zzgl kath geb gest dt engl franz allg bes insb o.g u.u s.o s.u lt jh jhd hl",
     # es
     "sr sra srta sres dña lic arq p.ej pág págs párrf admón gral núm tel avda ej ud uds ee",
     # fr
@@ -46,10 +46,10 @@ RARELY_LAST = _words(
 
 BEFORE_NUMBER = _words(
     "no nos nr n° nº p pp vol vols fig figs ch sec art arts par ver v ed eq s abs kap bd nrn ziff aufl cap tít inc",
-    "apdo chap vers. pl pag pagg sez vol n rozdz poz ust pkt str t п пп ст кв д корп оф jan feb mar apr jun jul aug",
-    "sep sept oct nov dec okt dez mär janv févr avr juil déc ene abr ago dic gen mag giu lug set ott fev mai dez янв",
-    "фев мар апр авг сен сент окт ноя дек oca şub nis haz tem ağu eyl eki kas ara mon tue wed thu fri sat lun mié jue",
-    "vie sáb mer gio ven sab sekt tel",
+    "apdo chap vers. pl pag pagg sez vol n rozdz poz godz ust pkt str t п пп ст кв д корп оф jan feb mar apr jun jul",
+    "aug sep sept oct nov dec okt dez mär janv févr avr juil déc ene abr ago dic gen mag giu lug set ott fev mai dez",
+    "янв фев мар апр авг сен сент окт ноя дек oca şub nis haz tem ağu eyl eki kas ara mon tue wed thu fri sat lun mié",
+    "jue vie sáb mer gio ven sab sekt tel",
 )  # fmt: skip
 """The sentence goes on if a number follows."""
 
@@ -104,12 +104,12 @@ OPENERS = _words(
 """Words that often open a sentence, and more seldom are part of a name."""
 
 CONJUNCTIONS = _words(
-    "and but or nor so because although while when where which who that if unless until since though whereas then und",
-    "aber oder denn sondern weil dass obwohl während wenn als damit sodass sowie y e pero sino porque aunque mientras",
-    "cuando donde que si pues et mais ou car donc parce quoique lorsque quand où qui que dont si puis ma però oppure",
-    "perché mentre quando dove che se poi mas porém porque embora enquanto quando onde que i a ale lub albo bo",
-    "ponieważ że żeby gdy który która które oraz więc и а но или что чтобы потому если когда где который которая",
-    "которые хотя ve ama fakat veya ya çünkü ki eğer और लेकिन या क्योंकि कि तो जब अगर जो तथा",
-    "그리고 하지만 그러나 또는 왜냐하면",
+    "and but or nor so because although while when where which who that if unless until since though whereas",
+    "then und aber oder denn sondern weil dass obwohl während wenn als damit sodass sowie y e pero sino",
+    "porque aunque mientras cuando donde que si pues et mais ou car donc parce quoique lorsque quand où qui",
+    "que dont si puis ma però oppure perché mentre quando dove che se poi mas porém porque embora enquanto",
+    "quando onde que i a ale lub albo bo ponieważ że żeby gdy który która które oraz więc и а но или что",
+    "чтобы потому если когда где который которая которые хотя ve ama fakat veya ya çünkü ki eğer और लेकिन या",
+    "क्योंकि कि तो जब अगर जो तथा 그리고 하지만 그러나 또는 왜냐하면",
 )
 """Words that a long sentence may be cut before."""

@@ -22,6 +22,7 @@ from enum import Enum, auto
 from bark_stream.abbreviations import AFTER_ORDINAL, BEFORE_ORDINAL, OPENERS
 from bark_stream.enclosures import CLOSING, NOTES, OPENING, Enclosures
 from bark_stream.stops import STOPS, StopKind, classify_stop, is_symbol, is_wide, last_token
+from bark_stream.text import has_speech, without_tags
 
 _AT_ONCE = frozenset("。｡।॥")
 _LINE_BREAKS = frozenset("\n\v\f\x85\u2028\u2029")
@@ -54,7 +55,7 @@ class _Mode(Enum):
     TAG = auto()
     WORD = auto()
     GLUED = auto()
-    """After a capital that follows the stop at once."""
+    """In a word that follows the stop at once, with a capital."""
 
 
 class _Verdict(Enum):
@@ -130,7 +131,7 @@ class BoundaryScanner:
         previous = self.text[position - 1 : position]
         if self._enclosures.read(character, previous, position):
             before = self.text[self._sentence_start : position].rstrip()[-1:]
-            if character in NOTES or (before in STOPS and before):
+            if character in NOTES or before in STOPS:
                 self._propose(position)
         elif character in STOPS:
             self._propose(position)
@@ -143,7 +144,8 @@ class BoundaryScanner:
         elif character == ":":
             line_start = max(self._sentence_start, self.text.rfind("\n", 0, position) + 1)
             name = self.text[line_start:position].strip()
-            if line_start > 0 and name.isupper() and _SPEAKER.fullmatch(name):
+            is_speaker = name.isupper() and _SPEAKER.fullmatch(name)
+            if is_speaker and has_speech(without_tags(self.text[:line_start])):
                 return Boundary(line_start, must_leave=True)
         return None
 
@@ -162,11 +164,9 @@ class BoundaryScanner:
             return self._judge_in_gap(character, position)
         if self._mode is _Mode.TAG:
             return self._judge_in_tag(character, position)
-        if self._mode is _Mode.GLUED:
-            return _Verdict.END if character.islower() else _Verdict.NO_END
         if character.isalpha() and position - self._end <= _MAX_WORD_CHARACTERS:
             return _Verdict.WAIT
-        return self._judge_word()
+        return self._judge_glued_word(character) if self._mode is _Mode.GLUED else self._judge_word()
 
     def _judge_after_stop(self, character: str, position: int) -> _Verdict:
         if character in STOPS:
@@ -193,7 +193,7 @@ class BoundaryScanner:
             return _Verdict.WAIT
         row = self.text[self._stop : self._end]
         before = self.text[self._stop - 1] if self._stop else ""
-        if character in _AFTER_QUOTATION or character in _GOES_ON or character in _DASHES:
+        if character in _GOES_ON or character in _DASHES or self._is_quoted(row, character):
             return _Verdict.NO_END
         if "…" in row and not row.strip("…"):
             return _Verdict.NO_END
@@ -206,6 +206,13 @@ class BoundaryScanner:
             self._mode = _Mode.GLUED
             return _Verdict.WAIT
         return _Verdict.NO_END
+
+    def _is_quoted(self, row: str, character: str) -> bool:
+        """Is the stop inside a quotation or a bracket that is only part of the sentence? For scripts without case."""
+        if row[-1] in ")）":
+            opened = max(self.text.rfind("(", 0, self._stop), self.text.rfind("（", 0, self._stop))
+            return not character.isupper() and has_speech(self.text[self._sentence_start : max(0, opened)])
+        return row[-1] in CLOSING and (character in _AFTER_QUOTATION or "\uac00" <= character <= "\ud7a3")
 
     def _judge_in_gap(self, character: str, position: int) -> _Verdict:
         if character.isspace():
@@ -246,6 +253,8 @@ class BoundaryScanner:
         kind = self._kind
         if self._num_line_breaks and character in _BULLETS:
             return _Verdict.END
+        if is_closed and character in "(（":
+            return _Verdict.NO_END  # where the quotation comes from
         if character in _GOES_ON or (character in _DASHES and (is_closed or kind is not StopKind.PLAIN)):
             return _Verdict.NO_END
         if character.islower():
@@ -259,7 +268,7 @@ class BoundaryScanner:
     def _judge_capital(self) -> _Verdict:
         if self._kind is StopKind.LINE:
             return self._judge_line()
-        if self._kind in (StopKind.RARELY, StopKind.ORDINAL):
+        if self._kind in (StopKind.RARELY, StopKind.ORDINAL, StopKind.LETTER, StopKind.ELLIPSIS):
             self._mode = _Mode.WORD
             return _Verdict.WAIT
         return _Verdict.NO_END if self._kind is StopKind.NEVER else _Verdict.END
@@ -268,26 +277,33 @@ class BoundaryScanner:
         """A digit, an opening mark, or a letter of a script without case."""
         if self._kind is StopKind.LINE:
             return _Verdict.END if character.isdigit() or character in OPENING else self._judge_line()
-        if character.isdigit():
-            goes_on = self._kind in (
-                StopKind.NEVER,
-                StopKind.RARELY,
-                StopKind.NUMBER_FOLLOWS,
-                StopKind.ORDINAL,
-                StopKind.ELLIPSIS,
-            )
-            return _Verdict.NO_END if goes_on else _Verdict.END
-        return _Verdict.NO_END if self._kind is StopKind.NEVER else _Verdict.END
+        if self._kind in (StopKind.NEVER, StopKind.ELLIPSIS):
+            return _Verdict.NO_END if character.isalnum() else _Verdict.END
+        row = self.text[self._stop : self._end].rstrip()
+        if self._is_quoted(row, character):
+            return _Verdict.NO_END
+        is_ordinary = self._kind in (StopKind.PLAIN, StopKind.LETTER)
+        return _Verdict.END if is_ordinary or not character.isdigit() else _Verdict.NO_END
 
     def _judge_line(self) -> _Verdict:
         line = self.text[self._sentence_start : self._stop].rsplit("\n", 1)[-1].strip()
         is_open = line.endswith((",", "、", "，")) or len(line) >= _MIN_WRAPPED_CHARACTERS
         return _Verdict.NO_END if is_open or (line and is_wide(line[-1])) else _Verdict.END
 
+    def _judge_glued_word(self, character: str) -> _Verdict:
+        """ "world.Today is" forgot a space; "Jane.Doe@example.com" and "System.Out" did not."""
+        word = self.text[self._end : -1]
+        return _Verdict.END if character.isspace() and word[1:].islower() else _Verdict.NO_END
+
     def _judge_word(self) -> _Verdict:
         word = self.text[self._end :]
         word = word[: next((i for i, c in enumerate(word) if not c.isalpha()), len(word))].casefold()
+        is_initial = len(word) == 1 and self.text[self._end + 1 : self._end + 2] == "."
         if self._kind is StopKind.RARELY:
-            return _Verdict.END if word in OPENERS else _Verdict.NO_END
+            return _Verdict.END if word in OPENERS and not is_initial else _Verdict.NO_END
+        if self._kind is StopKind.LETTER:
+            return _Verdict.NO_END if is_initial else _Verdict.END
+        if self._kind is StopKind.ELLIPSIS:
+            return _Verdict.NO_END if word == "i" else _Verdict.END  # "Well... I think so"
         before = last_token(self.text[: self._stop].rstrip("0123456789").rstrip()).casefold()
         return _Verdict.NO_END if word in AFTER_ORDINAL or before in BEFORE_ORDINAL else _Verdict.END

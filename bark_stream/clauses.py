@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from bark_stream.abbreviations import CONJUNCTIONS
 from bark_stream.stops import is_wide
-from bark_stream.text import has_speech
+from bark_stream.text import has_speech, without_tags
 
 WIDE_WEIGHT = 3
 """A Han, kana or Hangul character, and a digit, take about as long to say as three letters."""
@@ -19,7 +19,6 @@ _EARLIEST = 0.4
 """Of the allowed length: a better place before it would leave too little to say."""
 
 _TAG = re.compile(r"\[[^\]\n]{0,40}(?:\]|$)")
-_TAG_ALONE = re.compile(r"\[[^\]\n]{0,40}\]")
 _SONG = re.compile(r"[♪♫][^♪♫]*(?:[♪♫]|$)")
 _PLACES = (
     re.compile(r"(?<=\w{4})[.!?…]+[\"'”’»)]*\s+|[。！？।]+[」』”）]*\s*"),
@@ -40,7 +39,7 @@ def weight(character: str) -> int:
 
 def spoken_weight(text: str) -> int:
     """Weight of what is spoken of the text: white space at the ends and tags count for nothing."""
-    return sum(map(weight, _TAG_ALONE.sub(" ", text).strip()))
+    return sum(map(weight, without_tags(text).strip()))
 
 
 def ends_clause(text: str) -> bool:

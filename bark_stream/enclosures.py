@@ -15,7 +15,8 @@ _CLOSERS = {
 }  # fmt: skip
 _BEFORE_OPENING = frozenset(_CLOSERS) | frozenset("-–—/\"'*_")
 OPENING = frozenset(_CLOSERS) | frozenset("¿¡\"'‘*_")
-CLOSING = frozenset(")]}）】］」』》〉»›“”’‘\"'*_~`")
+ONLY_CLOSING = frozenset(")]}）】］」』》〉›”")
+CLOSING = ONLY_CLOSING | frozenset("»“’‘\"'*_~`")
 """What may stand between a full stop and the space after it."""
 
 

@@ -11,15 +11,16 @@ pending through a `flush` and goes with the next sentence, if one comes.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bark_stream.boundaries import BoundaryScanner
+from bark_stream.boundaries import Boundary, BoundaryScanner
 from bark_stream.clauses import best_cut, ends_clause, spoken_weight, weight
-from bark_stream.enclosures import CLOSING
+from bark_stream.enclosures import ONLY_CLOSING
 from bark_stream.errors import ConfigError
 from bark_stream.stops import STOPS
-from bark_stream.text import has_speech, normalize_whitespace
+from bark_stream.text import has_speech, normalize_whitespace, without_tags
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +69,8 @@ class SentenceStream:
         self._policy = policy or SentencePolicy()
         self._num_tokens = num_tokens
         self._scanner = BoundaryScanner(self._policy.max_characters)
+        self._unread: deque[str] = deque()
+        """Characters that come next; empty between calls."""
         self._prefix: list[str] = []
         """Source of the next sentence that is not part of its text."""
         self._weight = 0
@@ -85,7 +88,8 @@ class SentenceStream:
         """Take the next slice of text, of any size. Returns the sentences that are certain now."""
         done: list[Sentence] = []
         for character in text:
-            self._step(character, done)
+            self._unread.append(character)
+            self._read(done)
         return done
 
     def flush(self) -> list[Sentence]:
@@ -93,16 +97,22 @@ class SentenceStream:
         done: list[Sentence] = []
         boundary = self._scanner.finish()
         if boundary is not None:
-            self._end_sentence(boundary.end, False, done)
+            self._end_sentence(boundary, done)
+            self._read(done)
         while has_speech(self._scanner.text):
             self._leave(len(self._scanner.text), done)
+            self._read(done)
         self._is_first = True
         return done
+
+    def _read(self, done: list[Sentence]) -> None:
+        while self._unread:
+            self._step(self._unread.popleft(), done)
 
     def _step(self, character: str, done: list[Sentence]) -> None:
         scanner = self._scanner
         if self._has_just_left and not scanner.text:
-            if character in STOPS or character in CLOSING:  # belongs to what has left
+            if character in STOPS or character in ONLY_CLOSING:  # belongs to what has left
                 self._prefix.append(character)
                 return
             self._has_just_left = False
@@ -111,24 +121,21 @@ class SentenceStream:
         if not (character.isspace() and (not before or before[-1].isspace())):
             self._weight += weight(character)
         if boundary is not None:
-            self._end_sentence(boundary.end, boundary.must_leave, done)
+            self._end_sentence(boundary, done)
         elif self._weight > self._policy.max_characters or len(before) >= 4 * self._policy.max_characters:
             self._shorten(done)
         elif self._may_leave_at_clause(before, character):
             self._leave(len(before) if not ends_clause(scanner.text) else len(scanner.text), done)
 
-    def _end_sentence(self, end: int, must_leave: bool, done: list[Sentence]) -> None:
-        """The first `end` characters are whole sentences: they leave, or wait for company."""
-        spoken = spoken_weight(self._scanner.text[:end]) if has_speech(self._scanner.text[:end]) else 0
-        if must_leave and spoken:
-            self._leave(end, done)
-            return
+    def _end_sentence(self, boundary: Boundary, done: list[Sentence]) -> None:
+        """All before the boundary leaves, or waits for company."""
+        head = self._scanner.text[: boundary.end]
         is_eager = self._policy.eager and self._is_first
         enough = self._policy.eager_min_characters if is_eager else self._policy.min_characters
-        if spoken >= enough and _has_words(self._scanner.text[:end]):
-            self._leave(end, done)
+        if boundary.must_leave or (spoken_weight(head) >= enough and has_speech(without_tags(head))):
+            self._leave(boundary.end, done)
         else:
-            self._refeed(self._scanner.hold(end), self._scanner.text, done)
+            self._read_again(self._scanner.hold(boundary.end))
 
     def _may_leave_at_clause(self, before: str, character: str) -> bool:
         policy = self._policy
@@ -139,7 +146,9 @@ class SentenceStream:
         at_mark = ends_clause(self._scanner.text) and not character.isascii()
         at_space = before[-1:].isspace() and ends_clause(before)
         head = self._scanner.text if at_mark else before
-        return (at_mark or at_space) and spoken_weight(head) >= policy.eager_characters and _has_words(head)
+        return (
+            (at_mark or at_space) and spoken_weight(head) >= policy.eager_characters and has_speech(without_tags(head))
+        )
 
     def _shorten(self, done: list[Sentence]) -> None:
         """The text has grown beyond what may be spoken at once."""
@@ -165,7 +174,7 @@ class SentenceStream:
             self._has_just_left = not rest
         else:
             self._prefix.append(head)
-        self._refeed(rest, "", done)
+        self._read_again(rest)
 
     def _fit(self, head: str) -> str:
         """As much of `head` as the model's text tokens allow."""
@@ -178,12 +187,7 @@ class SentenceStream:
             head = shorter if len(shorter) < len(head) else head[:-1]
         return head
 
-    def _refeed(self, rest: str, held: str, done: list[Sentence]) -> None:
-        self._weight = sum(map(weight, held))
-        for character in rest:
-            self._step(character, done)
-
-
-def _has_words(text: str) -> bool:
-    """Is there something to say beside tags?"""
-    return has_speech(text) and spoken_weight(text) > 0
+    def _read_again(self, rest: str) -> None:
+        """`rest` comes next, after what the scanner still holds."""
+        self._weight = sum(map(weight, self._scanner.text))
+        self._unread.extendleft(reversed(rest))

@@ -9,8 +9,8 @@ from enum import Enum, auto
 from bark_stream.abbreviations import BEFORE_NUMBER, NEVER_LAST, RARELY_LAST
 
 STOPS = frozenset(".!?…‽。！？｡．।॥؟")
-_INITIALS = re.compile(r"(?:^|[\s(])((?:[^\W\d_]\.\s?)+[^\W\d_])$")
-_LEADING_MARKS = "([{«„“\"'‘¿¡*_-–—•（「"
+_INITIALS = re.compile(r"(?:^|[\s(])((?:[^\W\d_]\.[\s-]?)+[^\W\d_])$")
+_LEADING_MARKS = "([{«„“\"'‘¿¡*_-–—•⁃（「"
 
 
 class StopKind(Enum):
@@ -21,6 +21,8 @@ class StopKind(Enum):
     """After a title, or the number of a list item."""
     RARELY = auto()
     """After initials and the like: only a word that opens sentences can tell."""
+    LETTER = auto()
+    """After a small letter: "z. B." goes on, "point c." does not."""
     NUMBER_FOLLOWS = auto()
     """Ends no sentence if a number follows."""
     ORDINAL = auto()
@@ -40,7 +42,7 @@ def classify_stop(sentence: str, stop: int) -> StopKind:
     token = last_token(before)
     if not token:
         return StopKind.ELLIPSIS
-    is_first = before.strip().lstrip(_LEADING_MARKS + " ") == token
+    is_first = before.strip().lstrip(_LEADING_MARKS + " ") == token or before[: -len(token)].rstrip().endswith("•")
     if token.isdigit():
         if len(token) > 2:
             return StopKind.PLAIN
@@ -62,16 +64,10 @@ def _classify_word(before: str, token: str, is_first: bool) -> StopKind:
     if initials:
         return StopKind.RARELY if initials[1].isupper() else StopKind.PLAIN
     if len(token) == 1 and token.isalpha() and not is_wide(token):
-        return _classify_letter(before[: -len(token)].rstrip(), token, is_first)
+        if is_first:
+            return StopKind.NEVER  # an item of a list
+        return StopKind.RARELY if token.isupper() else StopKind.LETTER
     return StopKind.PLAIN
-
-
-def _classify_letter(before: str, letter: str, is_first: bool) -> StopKind:
-    """ "J." may be a first name, "a." an item of a list."""
-    if is_first:
-        return StopKind.NEVER
-    follows_name = last_token(before)[:1].isupper() and before[-1:].isalpha()
-    return StopKind.RARELY if letter.isupper() and follows_name else StopKind.PLAIN
 
 
 def is_wide(character: str) -> bool:

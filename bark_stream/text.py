@@ -14,6 +14,7 @@ from bark_stream.config import SemanticConfig
 from bark_stream.errors import CheckpointError, EmptyText, TextTooLong
 
 _SPACES = re.compile(r"\s+")
+_TAG = re.compile(r"\[[^\]\n]{0,40}\]")
 _SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -25,6 +26,11 @@ def normalize_whitespace(text: str) -> str:
 def has_speech(text: str) -> bool:
     """Is there a letter or a digit of any script? Punctuation, ♪ and emoji alone cannot be spoken."""
     return any(map(str.isalnum, text))
+
+
+def without_tags(text: str) -> str:
+    """The text with a space for each `[laughs]` and the like."""
+    return _TAG.sub(" ", text)
 
 
 def wordpiece_tokenizer(vocabulary: Iterable[str]) -> Tokenizer:

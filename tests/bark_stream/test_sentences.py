@@ -17,15 +17,11 @@ from bark_stream.text import has_speech, normalize_whitespace
 GOLDEN = json.loads((Path(__file__).parent / "golden_sentences.json").read_text("utf-8"))
 EVERY_SENTENCE = SentencePolicy(min_characters=1, eager=False)
 PATIENT = SentencePolicy(eager=False)
-PIECES = st.sampled_from(
-    [
-        "Hello", "world", "the", "I", "Dr.", "U.S.", "J.", "e.g.", "3", "1984", ".", "..", "…", "!", "?", ",", ";", ":", "—",
-        " ", " ", " ", "  ", "\n", "\n\n", "\t", '"', "'", "“", "”", "„", "«", "»", "(", ")", "[", "]", "[laughs]", "♪",
-        "MAN:", "WOMAN:", "NARRATOR: ", "。", "！", "？", "、", "，", "「", "」", "（", "）", "こんにちは", "你好吗", "と", "안녕", "नमस्ते", "।",
-        "🙂", "\u200d", "e\u0301", "www.example.com", "a@b.org", "- ", "* ", "1. ", "OK", "Я", "т.", "д.", "ЧТО", "é", "\ud83d",
-    ]
-)  # fmt: skip
-TEXTS = st.lists(PIECES, max_size=60).map("".join)
+WORDS = """Hello world the I Dr. U.S. J. e.g. 3 1984 . .. … ! ? , ; : — " ' “ ” „ « » ( ) [ ] [laughs] ♪ - * 1. OK é
+MAN: WOMAN: NARRATOR: Я т. д. ЧТО 。 ！ ？ 、 ， 「 」 （ ） こんにちは 你好吗 と 안녕 नमस्ते । 🙂 www.example.com a@b.org"""
+SPACES = (" ", " ", " ", " ", " ", "  ", "\n", "\n\n", "\t", "\u200d")
+PIECES = st.sampled_from([*WORDS.split(), *SPACES, "e\u0301", "\ud83d"])
+TEXTS = st.lists(PIECES, max_size=40).map("".join)
 POLICIES = st.sampled_from(
     [
         SentencePolicy(),
@@ -57,8 +53,8 @@ def test_push_in_thirteen_languages(language: str, sentences: list[str]) -> None
     assert split(joint.join(sentences), EVERY_SENTENCE) == sentences
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.lists(TEXTS, max_size=6), POLICIES)
+@settings(max_examples=100, deadline=None)
+@given(st.lists(TEXTS, max_size=4), POLICIES)
 def test_push_in_any_slices(slices: list[str], policy: SentencePolicy) -> None:
     """However the text is sliced, the same sentences come."""
     whole, _ = run(["".join(slices)], policy)
@@ -67,18 +63,15 @@ def test_push_in_any_slices(slices: list[str], policy: SentencePolicy) -> None:
     assert whole == sliced == single
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.lists(TEXTS, max_size=6), POLICIES)
+@settings(max_examples=100, deadline=None)
+@given(st.lists(TEXTS, max_size=4), POLICIES)
 def test_nothing_is_lost(slices: list[str], policy: SentencePolicy) -> None:
     """Sources in order, then what is pending, are the input; so are the offsets; also over flushes."""
     stream = SentenceStream(policy)
     done: list[Sentence] = []
     for piece in slices:
         done += stream.push(piece)
-        assert (
-            "".join(s.source for s in done) + stream.pending
-            == "".join(slices)[: sum(map(len, slices))][: len("".join(s.source for s in done)) + len(stream.pending)]
-        )
+        assert "".join(slices).startswith("".join(s.source for s in done) + stream.pending)
         done += stream.flush()
         assert not has_speech(stream.pending)
     text = "".join(slices)
@@ -87,7 +80,7 @@ def test_nothing_is_lost(slices: list[str], policy: SentencePolicy) -> None:
     assert all(text[s.start : s.start + len(s.source)] == s.source for s in done)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(TEXTS, POLICIES)
 def test_sentences_can_be_spoken(text: str, policy: SentencePolicy) -> None:
     """Every text has something to say, is not too long and has one space between words."""
@@ -111,8 +104,8 @@ def test_sentences_can_be_spoken(text: str, policy: SentencePolicy) -> None:
         ("他说：“我们走。", 0),
         ("आज हम सब बाज़ार जाएँगे।", 1),
         ("Are you really sure?\n\n", 1),
-        ("It is far away... T", 0),
-        ("It is far away... Then ", 1),
+        ("It is very far away... T", 0),
+        ("It is very far away... Then ", 1),
         ("The man said “Go away.” h", 0),
         ("The man said “Go away.” H", 1),
     ],
@@ -165,7 +158,7 @@ def test_eager_again_after_flush() -> None:
     [
         ("That is really so funny. [laughs]", ["That is really so funny. [laughs]"]),
         ("That is really so funny. [laughs] Now go on.", ["That is really so funny.", "[laughs] Now go on."]),
-        ("[clears throat] Ladies and gentlemen. [sighs] [laughs]", ["[clears throat] Ladies and gentlemen. [sighs] [laughs]"]),
+        ("[gasps] Ladies and gentlemen. [sighs] [laughs]", ["[gasps] Ladies and gentlemen. [sighs] [laughs]"]),
         ("[laughs]", ["[laughs]"]),
         ("[laughs] [sighs]\n\nLet us begin here and now.", ["[laughs] [sighs]\n\nLet us begin here and now."]),
         ("An open [bracket is no reason to stop. It goes on and on. Does it not? It does.",
@@ -195,9 +188,7 @@ def test_song_is_not_cut_if_it_fits() -> None:
 def test_song_that_does_not_fit_after_speech() -> None:
     """The cut comes before the ♪, not inside, if that lets the song fit."""
     song = "♪ " + "la la la, " * 15 + "♪"
-    assert song in [
-        normalize_whitespace(s) for s in split("and then all of them began to sing their old song, " + song)
-    ]
+    assert song in split("and then all of them began to sing their old song, " + song)
 
 
 def test_unbalanced_marks_do_not_block() -> None:
@@ -299,7 +290,7 @@ def test_memory_is_that_of_the_pending_sentence() -> None:
 def test_policy_with_a_length_of_nothing(field: str) -> None:
     """Lengths are at least one character."""
     with pytest.raises(ConfigError, match=field):
-        SentencePolicy(**{field: 0})
+        SentencePolicy(**{field: 0})  # type: ignore[arg-type]
 
 
 def test_policy_that_contradicts_itself() -> None:
