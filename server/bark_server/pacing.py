@@ -43,7 +43,7 @@ class Playback:
         """Samples heard by now."""
         if math.isinf(self._origin_s):
             return 0
-        return max(0, min(self.sent_samples, int((now - self._origin_s) * self._rate_hz)))
+        return max(0, min(self.sent_samples, round((now - self._origin_s) * self._rate_hz)))
 
     def lead_s(self, now: float) -> float:
         """Audio sent and not yet heard."""

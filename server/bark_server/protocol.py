@@ -145,7 +145,9 @@ class Session:
         self._pinged_position = 0
         self._pinged_s: float | None = None
         self._arrived_s = now
-        """When something last came from the client."""
+        """When something last came from the client, be it a pong."""
+        self._spoke_s = now
+        """When the client last sent a message."""
         self._is_fresh = True
         self._greet(resumed=False)
 
@@ -153,7 +155,7 @@ class Session:
 
     def receive(self, data: bytes | str, now: float) -> Resume | None:
         """Take one message; never raises. A `resume` is handed back: who knows the other sessions must answer it."""
-        self._arrived_s = now
+        self._arrived_s = self._spoke_s = now
         try:
             message = decode(data)
             if isinstance(message, Resume):
@@ -393,7 +395,7 @@ class Session:
         """Enforce the idle limits; call it now and then, at the latest at `next_wakeup_s`."""
         if self._pinged_s is not None and now - self._pinged_s > self._limits.reader_idle_ms / 1000:
             self.ending = Ending(1008, "nothing was read for too long")
-        if not self._contexts and now - self._arrived_s > self._limits.session_idle_ms / 1000:
+        if not self._contexts and now - self._spoke_s > self._limits.session_idle_ms / 1000:
             self._end_idle()
         for context in list(self._contexts.values()):
             self._tick_context(context, now)
@@ -453,7 +455,8 @@ class Session:
         self._replay = deque([*self._control, *missing, *pending, *waiting])
         self._control.clear()
         self._control_bytes = 0
-        self.detached_since_s, self._pinged_s, self._arrived_s = None, None, now
+        self.detached_since_s = self._pinged_s = None
+        self._arrived_s = self._spoke_s = now
         return True
 
     def drain(self, now: float) -> None:
