@@ -77,13 +77,14 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, storage: Storage
         with tempfile.TemporaryDirectory(
             dir=folder.absolute().parent, prefix=f".{folder.name}.", ignore_cleanup_errors=True
         ) as name:
-            new, old = Path(name) / "new", Path(name) / "old"
+            new = Path(name) / "new"
             new.mkdir()
             _write(checkpoint, new, storage)
             if folder.exists():
                 _keep_foreign_files(folder, new)
-                os.rename(folder, old)
-            os.rename(new, folder)
+                _swap(new, folder, aside=Path(name) / "old")
+            else:
+                os.rename(new, folder)
     except OSError as exc:
         raise OutputError(str(folder), exc.strerror or str(exc)) from exc
 
@@ -118,6 +119,15 @@ def _with_averages(codec: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _book(average: str) -> str:
     return average.removesuffix(_AVERAGE) + _BOOK
+
+
+def _swap(new: Path, folder: Path, aside: Path) -> None:
+    os.rename(folder, aside)
+    try:
+        os.rename(new, folder)
+    except OSError:
+        os.rename(aside, folder)
+        raise
 
 
 def _keep_foreign_files(old: Path, new: Path) -> None:

@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from huggingface_hub import try_to_load_from_cache
-
 _REPO = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -43,5 +41,8 @@ def cached_folder(repo: str, cache: Path | None = None) -> Path | None:
 
     Args: cache: huggingface_hub's own (HF_HOME) without it.
     """
+    # Imported here: it takes half a second, and a model in a folder does not need it.
+    from huggingface_hub import try_to_load_from_cache
+
     found = try_to_load_from_cache(repo, "config.json", cache_dir=cache, revision=revision_of(repo))
     return Path(found).parent if isinstance(found, str) else None

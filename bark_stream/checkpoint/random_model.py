@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import string
+from dataclasses import replace
 from typing import Literal, TypedDict
 
 import numpy as np
@@ -42,13 +43,15 @@ Shape = Literal["tiny", "small", "large"]
 VOICE = "en_speaker_0"
 """The one voice of a random model; `v2/en_speaker_0` is an alias."""
 
+NOTICE = "the weights of this model are random: it makes noise, not speech"
+
 _CHARACTERS = string.printable[:95] + "—…♪’“”"
 _UNKNOWN = "[UNK]"
 
 
 def random_checkpoint(shape: Shape = "tiny", seed: int = 0) -> Checkpoint:
     """A checkpoint of that shape; the same seed gives the same weights and the same voice."""
-    config = _tiny_config() if shape == "tiny" else _bark_config(shape)
+    config = replace(_tiny_config() if shape == "tiny" else _bark_config(shape), notice=NOTICE)
     voice = _random_voice(config, np.random.default_rng(seed))
     return Checkpoint(
         source=f"random {shape} model",
