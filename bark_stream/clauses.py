@@ -24,7 +24,7 @@ _PLACES = (
     re.compile(r"(?<=\w{4})[.!?…]+[\"'”’»)]*\s+|[。！？।]+[」』”）]*\s*"),
     re.compile(r"[;:]\s+|[；：]|——?\s*|\s[–—-]\s+"),
     re.compile(r",[\"'”’»]?\s+|[、，]"),
-    re.compile(r"\s+(?=(?:" + "|".join(sorted(CONJUNCTIONS)) + r")\s)", re.IGNORECASE),
+    re.compile(r"(?<=\s)(?=(?:" + "|".join(sorted(CONJUNCTIONS)) + r")\s)", re.IGNORECASE),
     re.compile(r"\s+"),
 )
 """Best first: a stop that did not end the sentence, a semicolon, colon or dash, a comma, a conjunction, a space."""
@@ -57,14 +57,18 @@ def best_cut(text: str, max_weight: int) -> int:
     whole_tags = [m.span() for m in _TAG.finditer(text)]
     for rank, place in enumerate(_PLACES):
         found = [p for p in _ends(place, text) if earliest <= p <= latest and _is_free(p, text, kept, rank)]
-        if found:
+        if found and _says_something(text[: found[-1]]):
             return found[-1]
     spaces = [p for p in _ends(_PLACES[-1], text) if 0 < p <= latest]
     for forbidden in (kept, whole_tags):
-        found = [p for p in spaces if _is_free(p, text, forbidden, len(_PLACES)) and has_speech(text[:p])]
-        if found:
+        found = [p for p in spaces if _is_free(p, text, forbidden, len(_PLACES))]
+        if found and _says_something(text[: found[-1]]):
             return found[-1]
     return _hard_cut(text, latest)
+
+
+def _says_something(text: str) -> bool:
+    return has_speech(without_tags(text))
 
 
 def _ends(place: re.Pattern[str], text: str) -> Iterator[int]:

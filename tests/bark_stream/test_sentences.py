@@ -18,7 +18,8 @@ GOLDEN = json.loads((Path(__file__).parent / "golden_sentences.json").read_text(
 EVERY_SENTENCE = SentencePolicy(min_characters=1, eager=False)
 PATIENT = SentencePolicy(eager=False)
 WORDS = """Hello world the I Dr. U.S. J. e.g. 3 1984 . .. … ! ? , ; : — " ' “ ” „ « » ( ) [ ] [laughs] ♪ - * 1. OK é
-MAN: WOMAN: NARRATOR: Я т. д. ЧТО 。 ！ ？ 、 ， 「 」 （ ） こんにちは 你好吗 と 안녕 नमस्ते । 🙂 www.example.com a@b.org"""
+MAN: WOMAN: NARRATOR: Я т. д. ЧТО 。 ！ ？ 、 ， 「 」 （ ） こんにちは 你好吗 と 안녕 नमस्ते ।
+🙂 www.example.com a@b.org"""
 SPACES = (" ", " ", " ", " ", " ", "  ", "\n", "\n\n", "\t", "\u200d")
 PIECES = st.sampled_from([*WORDS.split(), *SPACES, "e\u0301", "\ud83d"])
 TEXTS = st.lists(PIECES, max_size=40).map("".join)
