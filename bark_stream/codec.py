@@ -10,6 +10,7 @@ Knows no tokens beyond codes, no chunks, no formats.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias, cast
@@ -168,15 +169,17 @@ def build_network(config: CodecConfig) -> nn.ModuleDict:
         "norm": "weight_norm",
         "causal": True,
     }
-    return nn.ModuleDict(
-        {
-            "encoder": SEANetEncoder(**shape),
-            "quantizer": ResidualVectorQuantizer(
-                dimension=config.dimension, n_q=config.num_quantizers, bins=config.codebook_size
-            ),
-            "decoder": SEANetDecoder(**shape),
-        }
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # encodec's layers use torch's older weight norm
+        return nn.ModuleDict(
+            {
+                "encoder": SEANetEncoder(**shape),
+                "quantizer": ResidualVectorQuantizer(
+                    dimension=config.dimension, n_q=config.num_quantizers, bins=config.codebook_size
+                ),
+                "decoder": SEANetDecoder(**shape),
+            }
+        )
 
 
 def _load(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:

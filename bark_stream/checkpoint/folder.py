@@ -15,12 +15,11 @@ import tempfile
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from bark_stream.checkpoint.checkpoint import Checkpoint, StateDict
 from bark_stream.checkpoint.models import check_tensors, without_tied_heads
-from bark_stream.checkpoint.storage import Storage, pack, read_safetensors, unpack
+from bark_stream.checkpoint.storage import Storage, pack, read_safetensors, unpack, write_safetensors
 from bark_stream.checkpoint.text_files import read_json, read_text
 from bark_stream.config import ModelConfig, from_json, to_json
 from bark_stream.errors import CheckpointError, ConfigError, OutputError
@@ -93,9 +92,9 @@ def _write(checkpoint: Checkpoint, folder: Path, storage: Storage) -> None:
     source = checkpoint.source
     fine = without_tied_heads(checkpoint.fine, checkpoint.config, source)
     for part, weights in (("semantic", checkpoint.semantic), ("coarse", checkpoint.coarse), ("fine", fine)):
-        save_file(pack(weights, storage), folder / f"{part}.safetensors")
+        write_safetensors(pack(weights, storage), folder / f"{part}.safetensors")
     codec_storage: Storage = "float16" if storage == "int8" else storage
-    save_file(pack(_without_averages(checkpoint.codec), codec_storage), folder / "codec.safetensors")
+    write_safetensors(pack(_without_averages(checkpoint.codec), codec_storage), folder / "codec.safetensors")
     (folder / "tokenizer.json").write_text(checkpoint.tokenizer, encoding="utf-8")
     for name in checkpoint.voices.names():
         path = folder / "voices" / f"{name}.npz"

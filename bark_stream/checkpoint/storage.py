@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bark_stream.checkpoint.checkpoint import StateDict
@@ -66,6 +66,12 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(str(path), exc.strerror or str(exc)) from exc
     except (SafetensorError, ValueError) as exc:
         raise CheckpointError(str(path), f"is truncated or no safetensors file: {exc}") from exc
+
+
+def write_safetensors(packed: Mapping[str, Tensor], path: Path) -> None:
+    """A file that whoever may read the folder may read: the library makes it its owner's alone."""
+    save_file(dict(packed), path)
+    path.chmod(0o644)
 
 
 def _quantised(tensor: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,8 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 
 from bark_stream.config import ModelConfig, TransformerConfig
+
+
+def bark_history(tokenizer: str, path: Path) -> Any:
+    """What BarkProcessor makes of a voice file: tensors by the file's keys."""
+    from transformers import BarkProcessor, PreTrainedTokenizerFast
+
+    words = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(tokenizer), pad_token="[UNK]")
+    return BarkProcessor(words)("Hello", voice_preset=str(path))["history_prompt"]
 
 
 def bark_model(config: ModelConfig, seed: int = 0) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hugging_face_reference import bark_history
 
 from bark_stream.checkpoint import Checkpoint
 from bark_stream.config import ModelConfig
@@ -67,6 +68,13 @@ def test_voice_file_is_as_suno_publishes(voice: Voice, tmp_path: Path) -> None:
     with np.load(tmp_path / "me.npz", allow_pickle=False) as arrays:
         types = {key: (array.dtype.name, array.ndim) for key, array in arrays.items()}
     assert types == {"semantic_prompt": ("int64", 1), "coarse_prompt": ("int64", 2), "fine_prompt": ("int32", 2)}
+
+
+def test_voice_file_is_read_by_transformers(voice: Voice, tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """transformers' BarkProcessor takes the file as a voice preset."""
+    save_voice(voice, tmp_path / "me.npz")
+    history = bark_history(tiny_checkpoint.tokenizer, tmp_path / "me.npz")
+    assert np.array_equal(history["fine_prompt"], voice.fine)
 
 
 def test_voice_of_another_integer_type_is_read(voice: Voice, config: ModelConfig) -> None:

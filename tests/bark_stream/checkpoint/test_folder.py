@@ -35,6 +35,11 @@ def test_folder_written_and_read_is_the_same_model(tiny_checkpoint: Checkpoint, 
         assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
+def test_folder_can_be_read_by_everybody(folder: Path) -> None:
+    """An installed model serves every user of the machine."""
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in folder.rglob("*"))
+
+
 @pytest.mark.parametrize(("storage", "tolerance"), [("float16", 2e-3), ("int8", 1 / 127)])
 def test_folder_in_small_storage_is_close(
     tiny_checkpoint: Checkpoint, tmp_path: Path, storage: Storage, tolerance: float
