@@ -40,7 +40,7 @@ class SentencePolicy:
     """A shorter sentence waits for the next one: Bark is unsure of itself in a word or two."""
     eager: bool = True
     """The first sentence of a turn need not be whole: whoever listens is waiting for it. A flush ends the turn."""
-    eager_characters: int = 30
+    eager_characters: int = 24
     """An eager first sentence leaves at a clause from this length on."""
     eager_min_characters: int = 8
     """An eager first sentence that is whole waits for company only below this length ("Yes."), and then only until the
