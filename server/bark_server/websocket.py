@@ -216,7 +216,7 @@ class WebSocketDoor:
             close_timeout=CLOSE_TIMEOUT_S,
             max_size=self._config.limits.max_message_bytes,
             # What the system does not take at once is waited for: a cancelled context has nothing under way here.
-            write_limit=(0, 0),
+            write_limit=(1, 0),
             logger=_quiet_logger,
             create_connection=Socket,
         )
