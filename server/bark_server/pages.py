@@ -69,7 +69,7 @@ def browser_dir(configured: Path | None) -> Path | None:
         return configured
     package = importlib.util.find_spec("bark_browser")
     candidates = [Path(folder) for folder in (package.submodule_search_locations or [])] if package else []
-    candidates.append(Path(__file__).resolve().parents[2] / "clients" / "browser")
+    candidates.append(Path(__file__).resolve().parents[2] / "clients" / "browser" / "bark_browser")
     return next((folder for folder in candidates if (folder / "index.html").is_file()), None)
 
 
