@@ -163,9 +163,16 @@ async def _start_unless(stop: asyncio.Event, server: BarkServer) -> None:
         starting.cancel()
 
 
+def _ignore(event: Event) -> None:
+    """For streams that say nothing."""
+
+
 def _warm_engine(make_engine: Callable[[], Engine]) -> Engine:
     """Load the engine and let it speak once. Raises: BarkStreamError."""
     engine = make_engine()
+    # What a voice needs is made on its first use; that must not be on the event loop.
+    for voice in engine.voices:
+        engine.open(on_event=_ignore, voice=voice).close()
     done, failures = threading.Event(), list[BarkStreamError]()
 
     def on_event(event: Event) -> None:
@@ -174,7 +181,7 @@ def _warm_engine(make_engine: Callable[[], Engine]) -> Engine:
         if not isinstance(event, Chunk):
             done.set()
 
-    stream = engine.open(on_event=on_event)
+    stream = engine.open(on_event=on_event, voice=engine.default_voice)
     stream.say(Sentence(index=0, text=WARM_UP_TEXT, source=WARM_UP_TEXT, start=0))
     if not done.wait(WARM_UP_TIMEOUT_S):
         failures.append(ConfigError("model", f"said nothing in {WARM_UP_TIMEOUT_S:g} s"))

@@ -203,7 +203,8 @@ class Session:
         self._check(request)
         model, number = self._services.model, self._num_opened + 1
         policy = ChunkPolicy.realtime() if request.carry is None else ChunkPolicy.realtime(request.carry)
-        speech_request = SpeechRequest(number, request.voice, request.seed, self._sampling(request), policy)
+        voice = model.default_voice if request.voice is None else request.voice
+        speech_request = SpeechRequest(number, voice, request.seed, self._sampling(request), policy)
         packetizer = Packetizer(
             packet_encoder(request.format, rate_hz=model.sample_rate_hz, bitrate=request.bitrate),
             rate_hz=model.sample_rate_hz,
@@ -227,7 +228,7 @@ class Session:
         opened = Opened(
             context=request.context,
             stream=number,
-            voice=request.voice or model.default_voice,
+            voice=voice,
             format=request.format,
             sample_rate=model.sample_rate_hz,
             frame_ms=PACKET_MS,

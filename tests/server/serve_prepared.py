@@ -1,7 +1,11 @@
-"""A server process of its own, with an engine that plays a prepared sound. Arguments: port, speed, drain_ms."""
+"""A server process of its own, with an engine that plays a prepared sound.
+
+Argument: JSON object with `speed` (seconds of audio per second, null: at once) and `limits`.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 
 from bark_server.app import run
@@ -12,6 +16,6 @@ from bark_server.prepared import PreparedEngine
 from harness import RATE_HZ, voice_like
 
 if __name__ == "__main__":
-    port, speed, drain_ms = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
-    config = ServerConfig(port=port, limits=Limits(drain_ms=drain_ms))
-    sys.exit(run(config, lambda: PreparedEngine(voice_like(RATE_HZ), speed=speed), log=EventLog()))
+    settings = json.loads(sys.argv[1])
+    config = ServerConfig(port=0, limits=Limits(**settings["limits"]))
+    sys.exit(run(config, lambda: PreparedEngine(voice_like(RATE_HZ), speed=settings["speed"]), log=EventLog()))

@@ -36,8 +36,9 @@ SCRIPT = Path(__file__).with_name("serve_prepared.py")
 @contextlib.asynccontextmanager
 async def _process(*, speed: float, drain_ms: int) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
     """A server process that is ready, and its port."""
+    settings = {"speed": speed, "limits": {"drain_ms": drain_ms}}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(SCRIPT), "0", str(speed), str(drain_ms), stderr=asyncio.subprocess.PIPE
+        sys.executable, str(SCRIPT), json.dumps(settings), stderr=asyncio.subprocess.PIPE
     )
     assert process.stderr is not None
     try:
