@@ -14,6 +14,7 @@ import pytest_asyncio
 from bark_server.limits import Limits
 from breaking_proxy import BreakingProxy
 from prepared_server import Serve
+from recorded_sessions import NAMES, python_tells, steps
 
 async_api = pytest.importorskip("playwright.async_api", reason="Playwright is not installed (pip install playwright)")
 
@@ -221,6 +222,64 @@ async def test_page_is_reachable_by_keyboard(serve: Serve, page: Any) -> None:
             assert await page.get_by_role(role, name=name).count() == 1
         for role, name in (("meter", "Level in decibels"), ("log", "Captions"), ("status", "")):
             assert await page.get_by_role(role, name=name).count() == 1
+
+
+RECORDED = """async (steps) => {
+    // A socket that a recording speaks through.
+    let socket;
+    const sent = [];
+    window.WebSocket = class {
+        constructor() { socket = this; }
+        send(data) { sent.push(JSON.parse(data)); }
+        close() {}
+    };
+    const { BarkClient } = await import("/bark.js");
+    const told = [];
+    const onerror = (message) => told.push([null, "error", message.code]);
+    const client = new BarkClient("ws://recorded/", { onerror });
+    const contexts = {};
+    const hear = (data) => socket.onmessage({ data });
+    const open = ({ type, ...options }) => {
+        const tell = (...facts) => told.push([options.context, ...facts]);
+        contexts[options.context] = client.open(options, {
+            opened: (m) => tell("opened", m.stream),
+            sentence: (m) => tell("sentence", m.text, m.start_ms),
+            words: (m) => tell("words", m.words.map((word) => word.text)),
+            packet: (p) => tell("packet", p.sequence, p.timestamp, p.payload.length),
+            done: (m) => tell("done", m.audio_ms),
+            cancelled: (m) => tell("cancelled", m.spoken, m.unspoken),
+            error: (m) => tell("error", m.code),
+        });
+    };
+    for (const step of steps) {
+        if (step.open) open(step.open);
+        else if (step.ask) {
+            const { type, context, text, played_ms: ms } = step.ask;
+            const turn = contexts[context];
+            ({ text: () => turn.send(text), flush: () => turn.flush(), close: () => turn.close(),
+               cancel: () => turn.cancel(ms), played: () => turn.played(ms) })[type]();
+        } else if (step.audio) hear(Uint8Array.from(atob(step.audio), (c) => c.charCodeAt(0)).buffer);
+        else if (step.server) hear(JSON.stringify(step.server));
+        else if (step.do === "reconnect") { socket.onclose(); clearTimeout(client.retry); client.connect(); }
+    }
+    return [told, sent];
+}"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_page_lives_through_recorded_sessions_as_the_python_client(serve: Serve, page: Any, name: str) -> None:
+    """Both clients tell the same and send the same, given the same."""
+    async with serve() as server:
+        await page.goto(f"http://127.0.0.1:{server.port}/icon.svg")
+        told, sent = await page.evaluate(RECORDED, steps(name))
+    python_told, python_sent = python_tells(name)
+    # The page hands captions over when they come, Python with the packet they belong to.
+    captions = ("sentence", "words")
+    for is_caption in (False, True):
+        assert [fact for fact in told if (fact[1] in captions) is is_caption] == [
+            fact for fact in python_told if (fact[1] in captions) is is_caption
+        ]
+    assert sent == python_sent
 
 
 PLAYER = """async () => {

@@ -120,12 +120,16 @@ function textMessages(context, text) {
   return messages;
 }
 
-/** A connection to a server, kept up until `disconnect`. `onstate` hears "connecting", "ready", "away", "closed". */
+/** A connection to a server, kept up until `disconnect`.
+ *
+ * `onstate(state, client)` hears "connecting", "ready", "away", "closed"; `onerror(message)` what belongs to no context.
+ */
 export class BarkClient {
-  constructor(url, { key = "", onstate = () => {} } = {}) {
+  constructor(url, { key = "", onstate = () => {}, onerror = () => {} } = {}) {
     this.url = url;
     this.key = key;
     this.onstate = onstate;
+    this.onerror = onerror;
     this.ready = null;
     this.contexts = new Map();
     this.streams = new Map();
@@ -245,7 +249,10 @@ export class BarkClient {
 
   receive(message) {
     const context = this.contexts.get(message.context);
-    if (!context) return;
+    if (!context) {
+      if (message.type === "error" && !message.context) this.onerror(message);
+      return;
+    }
     if (message.type === "opened") {
       if (context.opened) return;
       context.opened = message;
