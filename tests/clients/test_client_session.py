@@ -110,6 +110,27 @@ def test_session_splits_long_text_into_frames_below_64_kib() -> None:
     assert "".join(json.loads(frame)["text"] for frame in frames) == text
 
 
+def test_session_cancelled_before_it_was_announced_is_opened_to_be_cancelled() -> None:
+    """The server is asked for the answer even when it has heard nothing yet, so that nobody waits in vain."""
+    session = ClientSession()
+    session.open(Open(context="a"))
+    session.send_text("a", "Never mind.")
+    types = [json.loads(frame)["type"] for frame in session.cancel("a")]
+    assert types == ["open", "text", "cancel"]
+    assert session.announce("a") == session.send_text("a", "More.") == session.close("a") == []
+
+
+def test_session_text_after_close_is_refused() -> None:
+    """A mistake of the program is told to the program."""
+    session = ClientSession()
+    session.open(Open(context="a"))
+    session.close("a")
+    with pytest.raises(ValueError, match="takes no more text"):
+        session.send_text("a", "More.")
+    with pytest.raises(ValueError, match="open already"):
+        session.open(Open(context="a"))
+
+
 def audio(stream: int, sequence: int) -> bytes:
     return bytes([1, 0, 0, 0]) + np.array([stream, sequence, 480 * sequence], dtype="<u4").tobytes() + b"x"
 
