@@ -1,7 +1,9 @@
 """Training of the codec: EnCodec's SEANet and residual quantizer with fewer filters.
 
-Three phases, because a spectral loss from the first step never leaves silence: waveform error alone and no
-quantizer; then log-mel beside the pre-emphasised waveform; then the quantizer. Knows no tokens but its own
+Waveform error alone never leaves silence with a spectral loss from the first step, and a plain autoencoder of
+this size codes a handful of dimensions for an hour. So: waveform error first; then log-mel beside the pre-
+emphasised waveform, and a linear probe that must read the spectrum off the latent, which fills it within
+minutes; then codebooks fitted to latents of the whole corpus, and the quantizer. Knows no tokens but its own
 codes.
 """
 
@@ -27,6 +29,16 @@ DIMENSION = 128
 LOUDNESS = 10.0
 """Speech is brought near unit RMS inside the codec; folded into its first and last layer on export."""
 LOG_FLOOR = 0.01
+FIT_BATCHES, FIT_ITERATIONS = 60, 12
+USUAL_FRAMES_PER_STEP = 128.0
+RESTART_EVERY_STEPS = 20
+DEAD_USAGE = 0.002
+"""Meetings per step below which a code is moved."""
+PROBED_SAMPLES = 1024
+"""Window that the probe's spectrum is taken from; it ends where the latent's frame does."""
+PROBED_MELS, PROBED_BINS = 64, 64
+"""Mel bands of all frequencies, and single bins from 0 to 1.5 kHz where harmonics show."""
+NUM_PROBED = PROBED_MELS + PROBED_BINS
 STFT_SIZES = (128, 256, 512, 1024, 2048)
 MEL_BANDS = (20, 30, 45, 64, 80)
 
@@ -36,15 +48,18 @@ class CodecTrainingConfig:
     """Sizes and phases of codec training."""
 
     num_filters: int = 16
-    batch_size: int = 8
-    crop_samples: int = 38 * HOP_SAMPLES
+    batch_size: int = 4
+    crop_samples: int = 32 * HOP_SAMPLES
     waveform_steps: int = 300
     """Steps of waveform error alone."""
-    ramp_steps: int = 500
+    ramp_steps: int = 300
     """Steps over which the log-mel loss reaches its weight."""
-    quantizer_from_step: int = 450
+    quantizer_from_step: int = 2000
+    """Where codebooks are fitted and used."""
     mel_weight: float = 15.0
     wave_weight: float = 6.0
+    probe_weight: float = 5.0
+    """Of the error with which a linear map reads the spectrum off the latent."""
 
 
 class CodecModel(nn.Module):
@@ -61,9 +76,9 @@ class CodecModel(nn.Module):
         }
         self.encoder = SEANetEncoder(**shared)
         self.decoder = SEANetDecoder(**shared)
-        self.quantizer = ResidualVectorQuantizer(
-            dimension=DIMENSION, n_q=NUM_CODEBOOKS, bins=CODEBOOK_SIZE, kmeans_iters=8
-        )
+        self.quantizer = ResidualVectorQuantizer(dimension=DIMENSION, n_q=NUM_CODEBOOKS, bins=CODEBOOK_SIZE)
+        self.probe = nn.Conv1d(DIMENSION, NUM_PROBED, 1)
+        """Serves training alone."""
 
     def encode(self, pcm: Tensor) -> Tensor:
         """[B, 1, L] loud (see LOUDNESS) sound -> [B, K, T] int64 codes."""
@@ -116,6 +131,25 @@ def mel_filters(size: int, bands: int) -> Tensor:
     return torch.from_numpy(filters / filters.sum(axis=1, keepdims=True)).float()
 
 
+class Spectrum(nn.Module):
+    """What the probe must read: log-mel of a short window and harmonics of a longer one, each near unit variance."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("long", torch.hann_window(PROBED_SAMPLES), persistent=False)
+        short = torch.cat([torch.zeros(PROBED_SAMPLES // 2), torch.hann_window(PROBED_SAMPLES // 2)])
+        self.register_buffer("short", short, persistent=False)
+        self.register_buffer("mel", mel_filters(PROBED_SAMPLES, PROBED_MELS), persistent=False)
+
+    def forward(self, sound: Tensor) -> Tensor:
+        """[B, L] loud sound -> [B, NUM_PROBED, L / 320]."""
+        frames = F.pad(sound, (PROBED_SAMPLES - HOP_SAMPLES, 0)).unfold(-1, PROBED_SAMPLES, HOP_SAMPLES)
+        mels = torch.fft.rfft(frames * self.get_buffer("short")).abs() @ self.get_buffer("mel").T
+        bins = torch.fft.rfft(frames * self.get_buffer("long")).abs()[..., :PROBED_BINS]
+        logs = torch.cat([torch.log(mels / 128 + LOG_FLOOR) + 2.5, torch.log(bins / 256 + LOG_FLOOR) + 2.0], -1)
+        return logs.transpose(1, 2) / 1.5
+
+
 class CodecTraining:
     """Losses of codec training, step by step."""
 
@@ -125,26 +159,40 @@ class CodecTraining:
         self._sound = sound
         self._config = config
         self._distance = LogMelDistance()
+        self._spectrum = Spectrum()
 
     def __call__(self, step: int, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Losses of one step: loss, log-mel distance, waveform error, commitment."""
+        """Losses of one step: loss, log-mel distance, waveform error, probe's error, commitment."""
         config = self._config
+        if step == config.quantizer_from_step:
+            self._fit(rng)
         true = self._batch(rng)
         latent = self._model.encoder(true)
-        commitment = latent.new_zeros(())
+        losses: dict[str, Tensor] = {}
         if step >= config.quantizer_from_step:
+            if step % RESTART_EVERY_STEPS == 0:
+                restart_unused(self._model.quantizer, _rows(latent), rng)
             result = self._model.quantizer(latent, FRAME_RATE_HZ, None)
-            latent, commitment = result.quantized, result.penalty
-        made = self._model.decoder(latent)
-        made, true = made[:, 0], true[:, 0]
+            latent, losses["commitment"] = result.quantized, result.penalty
+        true = true[:, 0]
+        losses["probe"] = config.probe_weight * F.mse_loss(self._model.probe(latent), self._spectrum(true))
+        made = self._model.decoder(latent)[:, 0]
         if step < config.waveform_steps:
-            wave = F.mse_loss(made, true)
-            return {"loss": 10 * wave, "wave": wave}
-        ramp = min(1.0, (step - config.waveform_steps) / config.ramp_steps)
-        wave = (1 - ramp) * F.mse_loss(made, true) + F.mse_loss(_pre_emphasised(made), _pre_emphasised(true))
-        mel = self._distance(made, true)
-        loss = config.wave_weight * wave + ramp * config.mel_weight * mel + commitment
-        return {"loss": loss, "mel": mel, "wave": wave, "commitment": commitment}
+            losses["wave"] = 10 * F.mse_loss(made, true)
+        else:
+            ramp = min(1.0, (step - config.waveform_steps) / config.ramp_steps)
+            error = (1 - ramp) * F.mse_loss(made, true) + F.mse_loss(_pre_emphasised(made), _pre_emphasised(true))
+            losses["wave"] = config.wave_weight * error
+            losses["mel"] = ramp * config.mel_weight * self._distance(made, true)
+        return {"loss": torch.stack(list(losses.values())).sum()} | losses
+
+    @torch.no_grad()
+    def _fit(self, rng: np.random.Generator) -> None:
+        """Codebooks from latents of many batches."""
+        self._model.eval()
+        batches = [_rows(self._model.encoder(self._batch(rng))) for _ in range(FIT_BATCHES)]
+        self._model.train()
+        fit_codebooks(self._model.quantizer, torch.cat(batches), rng)
 
     def _batch(self, rng: np.random.Generator) -> Tensor:
         """[B, 1, L] random crops at random loudness."""
@@ -153,6 +201,55 @@ class CodecTraining:
         crops = np.stack([self._sound[s : s + length] for s in starts]).astype(np.float32) / 32768.0
         gains = rng.uniform(0.7, 1.2, (len(crops), 1)).astype(np.float32)
         return torch.from_numpy(crops * gains * LOUDNESS)[:, None]
+
+
+def fit_codebooks(quantizer: ResidualVectorQuantizer, rows: Tensor, rng: np.random.Generator) -> None:
+    """k-means, codebook after codebook, on what the ones before leave.
+
+    Args: rows: [N, D] latents, several for each code.
+    """
+    residual = rows.clone()
+    for layer in quantizer.vq.layers:
+        book = layer._codebook
+        centres = residual[
+            torch.from_numpy(rng.choice(len(residual), CODEBOOK_SIZE, replace=len(rows) < CODEBOOK_SIZE))
+        ]
+        for _ in range(FIT_ITERATIONS):
+            nearest = torch.cdist(residual, centres).argmin(1)
+            counts = torch.bincount(nearest, minlength=CODEBOOK_SIZE).float()
+            sums = torch.zeros_like(centres).index_add_(0, nearest, residual)
+            lonely = torch.from_numpy(rng.integers(0, len(residual), CODEBOOK_SIZE))
+            centres = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], residual[lonely])
+        counts = torch.bincount(torch.cdist(residual, centres).argmin(1), minlength=CODEBOOK_SIZE).float()
+        usage = (counts / len(rows)).clamp(min=1 / len(rows)) * USUAL_FRAMES_PER_STEP
+        book.embed.copy_(centres)
+        book.cluster_size.copy_(usage)
+        book.embed_avg.copy_(centres * usage[:, None])
+        book.inited.fill_(1)
+        residual = residual - centres[torch.cdist(residual, centres).argmin(1)]
+
+
+@torch.no_grad()
+def restart_unused(quantizer: ResidualVectorQuantizer, rows: Tensor, rng: np.random.Generator) -> None:
+    """Codes that have not been met for long move to where residuals are now.
+
+    (`encodec` does replace dead codes, but its running average puts them back in the same step.)
+    """
+    residual = rows.detach()
+    for layer in quantizer.vq.layers:
+        book = layer._codebook
+        dead = (book.cluster_size < DEAD_USAGE).nonzero()[:, 0][: len(rows) // 8]
+        if len(dead):
+            chosen = residual[torch.from_numpy(rng.integers(0, len(residual), len(dead)))]
+            book.embed[dead] = chosen
+            book.cluster_size[dead] = 10 * DEAD_USAGE
+            book.embed_avg[dead] = chosen * 10 * DEAD_USAGE
+        residual = residual - book.embed[torch.cdist(residual, book.embed).argmin(1)]
+
+
+def _rows(latent: Tensor) -> Tensor:
+    """[B, D, T] -> [B * T, D]."""
+    return latent.transpose(1, 2).flatten(0, 1)
 
 
 class DecoderTraining:
@@ -198,11 +295,11 @@ class DecoderTraining:
 
 
 def fold_loudness(state: dict[str, Tensor], *, factor: float = LOUDNESS) -> dict[str, Tensor]:
-    """State dict of the same codec for sound that is softer by `factor`.
+    """State dict of the same codec for sound that is softer by `factor`, without the probe.
 
     The first convolution of the encoder and the last of the decoder are linear, so the factor goes into their weights.
     """
-    folded = {name: value.clone() for name, value in state.items()}
+    folded = {name: value.clone() for name, value in state.items() if not name.startswith("probe.")}
     folded["encoder.model.0.conv.conv.weight_g"] *= factor
     for part in ("weight_g", "bias"):
         folded[f"decoder.model.{_last_layer(state)}.conv.conv.{part}"] /= factor

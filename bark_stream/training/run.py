@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from bark_stream.errors import ConfigError
+from bark_stream.training.muon import Muon, is_hidden_matrix
 
 CHECKPOINT = "checkpoint.pt"
 CURVE = "loss.jsonl"
@@ -171,17 +172,14 @@ def plot(folder: Path) -> None:
     figure.savefig(folder / PLOT)
 
 
-def _optimiser(model: nn.Module, config: RunConfig) -> torch.optim.AdamW:
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    matrices = [p for p in parameters if p.ndim >= 2]
-    others = [p for p in parameters if p.ndim < 2]
-    return torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": config.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ],
+def _optimiser(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer:
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    return Muon(
+        [p for name, p in named if is_hidden_matrix(name, p)],
+        [p for name, p in named if not is_hidden_matrix(name, p)],
         lr=config.learning_rate,
         betas=config.betas,
+        weight_decay=config.weight_decay,
     )
 
 

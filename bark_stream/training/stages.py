@@ -81,7 +81,8 @@ def train_part(
     torch.manual_seed(pace.seed)
     made = build_part(part, workspace)
     if start is not None and not (run / CHECKPOINT).exists():
-        made.model.load_state_dict(dict(start))
+        # A finished model lacks what serves training alone.
+        made.model.load_state_dict(made.model.state_dict() | dict(start))
     return train(made.model, made.step, run, pace, on_progress=on_progress, stop_after=stop_after)
 
 
