@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bark_stream.config import ModelConfig
-from bark_stream.training.semantic import init_gpt
+from bark_stream.training.gpt import forward_at, init_gpt
 from bark_stream.training.semantic_tokens import SemanticVocabulary
 from bark_stream.training.streams import Stream
 from bark_stream.transformer import CausalGPT
@@ -49,6 +49,8 @@ class CoarseTrainingConfig:
     """Largest share of input frames replaced by random codes."""
     min_lookahead_tokens: int = 8
     """Fewest semantic tokens visible beyond the window's end."""
+    whole_padding_share: float = 0.2
+    """Batches with all padding of the semantic slice, as at inference."""
     label_smoothing: float = 0.0
 
 
@@ -69,13 +71,18 @@ class CoarseTraining:
         """Losses of one step: loss, and cross-entropy of each codebook."""
         training, config = self._training, self._config
         num_frames = int(rng.integers(training.min_frames, training.max_frames + 1))
-        rows = [self._window(num_frames, rng) for _ in range(training.batch_size)]
+        longest = config.coarse.max_semantic_tokens
+        lookahead = int(np.exp(rng.uniform(np.log(training.min_lookahead_tokens), np.log(longest))))
+        rows = [self._window(num_frames, lookahead, rng) for _ in range(training.batch_size)]
         semantic = torch.from_numpy(np.stack([r[0] for r in rows]))
         inputs = torch.from_numpy(np.stack([r[1] for r in rows]))
         targets = torch.from_numpy(np.stack([r[2] for r in rows]))
         infer = torch.full((len(rows), 1), config.coarse.infer_token)
-        hidden = self._model(self._model.embed(torch.cat([semantic, infer, inputs[:, :-1]], 1)))
-        hidden = hidden[:, config.coarse.max_semantic_tokens :]
+        slots = self._slots(semantic, rng)
+        after = config.coarse.max_semantic_tokens + torch.arange(inputs.shape[1])
+        ids = torch.cat([semantic[:, slots], infer, inputs[:, :-1]], 1)
+        hidden = forward_at(self._model, self._model.embed(ids), torch.cat([slots, after])[None])
+        hidden = hidden[:, len(slots) :]
         size, first = config.codec.codebook_size, config.semantic.vocab_size
         entropies = []
         for codebook in range(config.coarse.num_codebooks):
@@ -93,8 +100,17 @@ class CoarseTraining:
         loss = torch.stack(entropies).mean()
         return {"loss": loss} | {f"codebook_{i}": e for i, e in enumerate(entropies)}
 
+    def _slots(self, semantic: Tensor, rng: np.random.Generator) -> Tensor:
+        """Semantic slots of a batch: mostly those in use and a few pads, now and then all."""
+        num_slots = semantic.shape[1]
+        used = int((semantic != self._config.coarse.semantic_pad_token).any(0).nonzero().max()) + 1
+        if rng.random() < self._training.whole_padding_share or used == num_slots:
+            return torch.arange(num_slots)
+        pads = rng.choice(np.arange(used, num_slots), min(num_slots - used, int(rng.integers(1, 9))), replace=False)
+        return torch.cat([torch.arange(used), torch.from_numpy(np.sort(pads))])
+
     def _window(
-        self, num_frames: int, rng: np.random.Generator
+        self, num_frames: int, lookahead: int, rng: np.random.Generator
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """One row: semantic slice [S], coarse inputs [L], coarse targets [L] (-1 where there is nothing to learn)."""
         config, training = self._config, self._training
@@ -108,8 +124,7 @@ class CoarseTraining:
             jitter = int(rng.integers(-1, 2))
         first_frame = max(0, round(first * frames_per_token) + jitter)
         codes = stream.codes[: config.coarse.num_codebooks, first_frame : first_frame + num_frames].astype(np.int64)
-        visible = math.ceil(num_frames / frames_per_token) + training.min_lookahead_tokens
-        visible += int(rng.integers(0, config.coarse.max_semantic_tokens - training.min_lookahead_tokens))
+        visible = math.ceil(num_frames / frames_per_token) + lookahead
         slots = config.coarse.max_semantic_tokens
         known = stream.semantic[first : first + min(visible, slots)].astype(np.int64)
         semantic = np.full(slots, config.coarse.semantic_pad_token, np.int64)

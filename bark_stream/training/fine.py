@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bark_stream.config import ModelConfig
-from bark_stream.training.semantic import init_gpt
+from bark_stream.training.gpt import init_gpt
 from bark_stream.training.streams import Stream
 from bark_stream.transformer import FineGPT
 

@@ -40,7 +40,7 @@ class Muon(torch.optim.Optimizer):
         )
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One step from the gradients in place."""
         for group in self.param_groups:
             move = self._move_hidden if group["is_hidden"] else self._move_other
@@ -82,7 +82,8 @@ def orthogonal(matrix: Tensor) -> Tensor:
     for _ in range(NUM_ITERATIONS):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.T if matrix.shape[0] > matrix.shape[1] else x
+    result: Tensor = x.T if matrix.shape[0] > matrix.shape[1] else x
+    return result
 
 
 def is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:

@@ -7,15 +7,15 @@ gives the times of words. Knows no sound.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from bark_stream.config import SemanticConfig
+from bark_stream.training.gpt import causal, forward_at, init_gpt
 from bark_stream.training.shards import Clip
 from bark_stream.training.text_tokens import build_tokenizer
 from bark_stream.transformer import CausalGPT
@@ -142,7 +142,7 @@ class SemanticTraining:
         model = self._model
         summed = model.embed(ids[0][0]) + model.embed(ids[0][1])
         infer = model.embed(torch.full((len(summed), 1), self._config.infer_token))
-        x = torch.cat([summed, infer, model.embed(ids[1])], 1) + model.transformer["wpe"](positions)
+        embeddings = torch.cat([summed, infer, model.embed(ids[1])], 1)
         layer_of_head, head = self._config.alignment_heads[0]
         kept: list[Tensor] = []
 
@@ -154,12 +154,9 @@ class SemanticTraining:
                 hidden = torch.arange(q.shape[1])[None] > rows[:, None]
                 log_weights = scores.masked_fill(hidden, -torch.inf).log_softmax(-1)
                 kept.append(log_weights[..., : num_prefix - 1])
-            q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-            return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+            return causal(layer, q, k, v)
 
-        for layer, block in enumerate(cast(nn.ModuleList, model.transformer["h"])):
-            x = block(x, layer, attend)
-        return model.transformer["ln_f"](x), kept[0]
+        return forward_at(model, embeddings, positions, attend), kept[0]
 
     def _guide_loss(self, log_weights: Tensor, columns: Tensor, centres: Tensor) -> Tensor:
         """-log of the attention that falls near the character being spoken."""
@@ -184,16 +181,6 @@ def init_semantic(model: CausalGPT, config: SemanticConfig, seed: int) -> None:
         table = model.get_parameter("transformer.wpe.weight")
         table[:, :half] = 0.1 * torch.cat([wave.sin(), wave.cos()], 1)
         table[config.max_text_tokens :, half] = 0.2
-
-
-def init_gpt(model: nn.Module, generator: torch.Generator) -> None:
-    """GPT-2's: normal with 0.02, smaller where a block writes to the residual stream."""
-    num_layers = len(cast(nn.ModuleList, model.get_submodule("transformer.h")))
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.ndim >= 2:
-                scale = 0.02 / (2 * num_layers) ** 0.5 if name.endswith("c_proj.weight") else 0.02
-                parameter.normal_(0.0, scale, generator=generator)
 
 
 def _examples(clips: list[Clip], config: SemanticConfig) -> list[_Example]:
