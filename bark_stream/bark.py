@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -149,13 +150,16 @@ class Bark:
         Closing the generator drops the work. The next state is `bark.pipeline.next_state(run)`.
         """
         run = self.start(sentence, state, policy=policy or ChunkPolicy.realtime(), sampling=sampling)
+        yield from self._steps(run)
+        return run
+
+    def _steps(self, run: SentenceRun) -> Iterator[Event]:
         try:
             while (stage := self.pipeline.next_stage(run)) is not None:
                 for _, event in self.pipeline.step(stage, [run]):
                     yield event
         finally:
             self.pipeline.end(run)
-        return run
 
     def stream(
         self,
@@ -205,17 +209,18 @@ class Bark:
         speech = self._speech(voice, seed, policy)
         max_samples = None if max_s is None else round(max_s * self.sample_rate_hz)
         chunks: list[NDArray[np.float32]] = []
-        for event in self._speak_all(text, speech, policy, sampling):
-            if isinstance(event, Chunk):
-                if max_samples is not None:
-                    event = dataclasses.replace(event, pcm=event.pcm[: max_samples - event.start_sample])
-                chunks.append(event.pcm)
-            else:
-                speech.events.append(event)
-            if on_event is not None:
-                on_event(event)
-            if isinstance(event, Chunk) and max_samples is not None and event.end_sample >= max_samples:
-                break
+        with closing(self._speak_all(text, speech, policy, sampling)) as events:
+            for event in events:
+                if isinstance(event, Chunk):
+                    if max_samples is not None:
+                        event = dataclasses.replace(event, pcm=event.pcm[: max_samples - event.start_sample])
+                    chunks.append(event.pcm)
+                else:
+                    speech.events.append(event)
+                if on_event is not None:
+                    on_event(event)
+                if isinstance(event, Chunk) and max_samples is not None and event.end_sample >= max_samples:
+                    break
         speech.pcm = np.concatenate(chunks) if chunks else speech.pcm
         return speech
 
@@ -225,7 +230,7 @@ class Bark:
 
     def _speak_all(
         self, text: str | Iterator[str], speech: Speech, policy: ChunkPolicy | None, sampling: SamplingConfig | None
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """Every sentence in turn; `speech` is brought up to date as they pass."""
         started = time.perf_counter()
         policy = policy or ChunkPolicy.realtime()
@@ -233,22 +238,22 @@ class Bark:
         num_sentences = 0
         for sentence in self._sentences(text, policy):
             num_sentences += 1
-            speaking = self.speak(sentence, speech.state, policy=policy, sampling=sampling)
-            while True:
-                try:
-                    event = next(speaking)
-                except StopIteration as stop:
-                    self._add(speech, stop.value)
-                    break
-                if isinstance(event, Chunk) and speech.ttfa_s is None:
-                    speech.ttfa_s = time.perf_counter() - started
-                yield event
-            speech.synth_s = time.perf_counter() - started
+            run = self.start(sentence, speech.state, policy=policy, sampling=sampling)
+            try:
+                for event in self._steps(run):
+                    if isinstance(event, Chunk) and speech.ttfa_s is None:
+                        speech.ttfa_s = time.perf_counter() - started
+                    yield event
+            finally:
+                # Also when the listener has had enough in mid-sentence.
+                self._add(speech, run)
+                speech.synth_s = time.perf_counter() - started
         if not num_sentences:
             raise EmptyText
 
     def _sentences(self, text: str | Iterator[str], policy: ChunkPolicy) -> Iterator[Sentence]:
-        stream = SentenceStream(SentencePolicy(eager=policy.eager), num_tokens=self._encoder.num_tokens)
+        limits = SentencePolicy(eager=policy.eager, max_text_tokens=self.config.semantic.max_text_tokens)
+        stream = SentenceStream(limits, num_tokens=self._encoder.num_tokens)
         for piece in [text] if isinstance(text, str) else text:
             yield from stream.push(piece)
         yield from stream.flush()

@@ -79,6 +79,8 @@ class SpeechStream:
 
 
 class Engine:
+    """Serves one loaded model, which from then on speaks for nobody else."""
+
     def __init__(self, bark: Bark, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._bark = bark
         self._pipeline = bark.pipeline

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bark_stream.audio_file import AudioWriter, check_target
+from bark_stream.audio_file import AudioWriter, audio_format, check_target
 from bark_stream.config import ChunkPolicy, SamplingConfig
 from bark_stream.errors import ConfigError, EmptyText, OutputError
 from bark_stream.events import Chunk, Event
@@ -63,6 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.max_seconds is not None and not arguments.max_seconds > 0:
         raise ConfigError("--max-seconds", "must be above 0")
     temperatures(SamplingConfig(), arguments)
+    if output is not None:
+        audio_format(output)
     for target in (output, arguments.save_prompt):
         if target is not None:
             check_target(target)
@@ -73,8 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
     # Only now the seconds that torch and a model take: everything above fails at once.
     started = time.perf_counter()
     from bark_stream.bark import load
+    from bark_stream.threads import use_threads
 
     bark = load(arguments.model)
+    use_threads(bark.config)
     load_s = time.perf_counter() - started
     warn_of_stand_in(bark)
     with ExitStack() as stack:

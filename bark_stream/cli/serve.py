@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from bark_server.config import add_arguments, from_arguments
+
 from bark_stream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ def run(arguments: argparse.Namespace) -> int:
     def make_engine() -> Engine:
         from bark_stream.bark import load
         from bark_stream.engine import Engine as BarkEngine
+        from bark_stream.threads import use_threads
 
-        return BarkEngine(load(arguments.model, num_slots=arguments.num_slots))
+        bark = load(arguments.model, num_slots=arguments.num_slots)
+        use_threads(bark.config)
+        return BarkEngine(bark)
 
     return serve(from_arguments(arguments, os.environ), make_engine, log=EventLog())

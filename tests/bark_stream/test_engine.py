@@ -58,6 +58,7 @@ class Listener:
         while True:
             event = self._queue.get(timeout=WAIT_S)
             self.events.append(event)
+            assert kind is SentenceFailed or not isinstance(event, SentenceFailed), event
             if isinstance(event, kind):
                 return event
 
@@ -71,8 +72,8 @@ def test_engine_streams_equal_the_library(bark: Bark, engine: Engine) -> None:
     listeners = [Listener(engine, voice=voice, seed=seed) for seed, voice in enumerate(voices)]
     for number, listener in enumerate(listeners):
         listener.say(f"This is speaker {number}.")
-    for seed, listener in enumerate(listeners):
-        done = listener.until(SentenceDone)
+    dones = [listener.until(SentenceDone) for listener in listeners]
+    for seed, (listener, done) in enumerate(zip(listeners, dones, strict=True)):
         alone = bark.generate(f"This is speaker {seed}.", voice=voices[seed], seed=seed, policy=POLICY)
         assert done.num_samples == len(alone)
         np.testing.assert_allclose(listener.pcm(), alone, atol=1e-4)
