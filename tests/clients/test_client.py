@@ -85,7 +85,10 @@ async def test_several_contexts_share_one_socket(url: str) -> None:
     """Speakers side by side each get their own audio, and one that is refused harms no other."""
     texts = [f"{TEXT} Number {number}." for number in range(6)]
     async with BarkClient(url) as client:
-        speeches = [client.speak(text, voice=["prepared", "other"][number % 2]) for number, text in enumerate(texts)]
+        speeches = [
+            client.speak(text, voice=["prepared", "other"][number % 2], max_lead_ms=0)
+            for number, text in enumerate(texts)
+        ]
         refused = client.speak(TEXT, voice="nobody")
         with pytest.raises(RequestRejected) as caught:
             await payloads(refused)

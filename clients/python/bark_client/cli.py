@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BarkClientError as problem:
         print(f"bark-client: {problem}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         return _INTERRUPTED
 

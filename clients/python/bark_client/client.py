@@ -54,6 +54,8 @@ class BarkClient:
     It connects again by itself when the socket breaks, and the server sends exactly what was missing. When that takes
     too long, loops that were running raise ConnectionLost (ResumeExpired if the server is there but has forgotten); the
     next `speak` or `open` tries afresh.
+
+    Packets wait in memory until a loop takes them: as much as the server runs ahead (`max_lead_ms`).
     """
 
     def __init__(
@@ -126,8 +128,7 @@ class BarkClient:
             await asyncio.wait(self._tasks, timeout=GOODBYE_S)
         runner, self._runner = self._runner, None
         runner.cancel()
-        with suppress(asyncio.CancelledError):
-            await runner
+        await asyncio.gather(runner, return_exceptions=True)
         socket, self._socket = self._socket, None
         if socket is not None:
             await socket.close()
@@ -254,7 +255,15 @@ class BarkClient:
                 await socket.send(frame)
 
     async def _run(self, socket: ClientConnection) -> None:
-        """Read until the socket breaks, come back, and so on."""
+        """Nobody may wait for a client that has died."""
+        try:
+            await self._read_and_come_back(socket)
+        except Exception as error:
+            self._give_up(ConnectionLost(f"the client failed: {error!r}"))
+            raise
+
+    async def _read_and_come_back(self, socket: ClientConnection) -> None:
+        """Read until the socket breaks, connect again, and so on."""
         while True:
             try:
                 reason = await self._read(socket)
