@@ -70,6 +70,8 @@ class Context:
         self._awaiting_since_s: float | None = None
         self._first_said_s: float | None = None
         self._sequence = 0
+        self._captioned_samples = 0
+        """No caption is due before a packet that ends here or earlier, unless the engine says something new."""
         self._num_announced = 0
         self._num_told = 0
 
@@ -120,6 +122,7 @@ class Context:
 
     def on_event(self, event: Event, now: float) -> None:
         """Raises: ClientError when a sentence could not be spoken; the context lives on."""
+        self._captioned_samples = 0
         if isinstance(event, Chunk):
             self._on_chunk(event, now)
         elif isinstance(event, SentenceDone):
@@ -187,9 +190,10 @@ class Context:
     def _take_packet(self, now: float) -> list[Entry]:
         start = self._packetizer.taken_samples
         end = start + self._packetizer.frame_samples
-        entries, flags = self._captions(start, end)
+        entries, flags = ([], 0) if end <= self._captioned_samples else self._captions(start, end)
         if self.ttfa_s is None and self._first_said_s is not None:
             self.ttfa_s = now - self._first_said_s
+        # The newest audio came after the time at which this was to be heard: the engine was late, not the network.
         if not flags & FIRST_OF_SENTENCE and self._made_s > self.playback.deadline_s:
             self.underruns += 1
         if self._packetizer.is_last:
@@ -218,7 +222,16 @@ class Context:
                 entries.append(self._text(encode(self._words(sentence, len(words)))))
             if sentence.is_done and sentence.end_samples <= end:
                 self._num_told += 1
+        self._captioned_samples = self._next_caption_samples()
         return entries, flags
+
+    def _next_caption_samples(self) -> int:
+        """Up to here everything that is known has been told."""
+        sentences = self.transcript.sentences
+        ends = [sentence.told_samples for sentence in sentences[self._num_told : self._num_announced]]
+        if self._num_announced < len(sentences):
+            ends.append(sentences[self._num_announced].start_samples)
+        return min(ends, default=self._made_samples)
 
     def _started(self, sentence: SpokenSentence) -> SentenceStarted:
         return SentenceStarted(

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 Frame: TypeAlias = str | bytes
 """Text message or audio frame."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One frame that was sent."""
+class Entry(NamedTuple):
+    """One frame that is sent. A tuple, because there are so many."""
 
     stream: int | None
     """None for what belongs to no context."""

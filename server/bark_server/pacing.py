@@ -6,8 +6,8 @@ import math
 
 START_DELAY_S = 0.08
 """A client plays so long after its first packet (its jitter buffer)."""
-BURST_S = 0.1
-"""Packets leave in bursts of about this much audio, which costs the lead nothing and saves wake-ups."""
+BURST_S = 0.25
+"""Packets leave in bursts of up to this much audio: a call into the system costs more than a packet."""
 
 
 class Playback:

@@ -58,6 +58,13 @@ class SpokenSentence:
     def has_untold_words(self) -> bool:
         return bool(self._spans) and (not self.words or self.words[-1].end_offset < self._spans[-1][1])
 
+    @property
+    def told_samples(self) -> int:
+        """Of the context's clock: up to here the words have been told."""
+        if not self.has_untold_words:
+            return self.end_samples
+        return self.start_samples + (int(self.words[-1].end_s * self._rate_hz) if self.words else 0)
+
     def needs_telling(self, before_samples: int) -> bool:
         """Whether audio up to `before_samples` of the context holds words that were not told."""
         if not self.has_untold_words or before_samples <= self.start_samples:
