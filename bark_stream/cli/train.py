@@ -34,15 +34,16 @@ def add_parser(subparsers: Any) -> None:
     prepare.add_argument("--sentences", type=Path, metavar="FILE", help="one sentence a line, beside made-up ones")
     prepare.add_argument("--kind", default="speech", help="speech, expressive, alignment or expressive_alignment")
     prepare.add_argument("--shards", type=int, default=60, help="of a hundred sentences each")
-    prepare.add_argument("--every", type=int, default=1, help="write only each so many-th shard (with --first)")
-    prepare.add_argument("--first", type=int, default=0)
     prepare.add_argument("--seed", type=int, default=1)
     pairs = _step(steps, "pairs", "recordings with texts -> sound and tokens", _pairs)
     pairs.add_argument(
         "--recordings", type=Path, required=True, metavar="DIR", help="holds wavs and metadata.txt: wav|text"
     )
     pairs.add_argument("--model", default="mini", help="whose encoder names the tokens")
-    _step(steps, "encode", "sound -> codes, with the trained codec", _encode)
+    encode = _step(steps, "encode", "sound -> codes, with the trained codec", _encode)
+    for shared in (prepare, encode):
+        shared.add_argument("--every", type=int, default=1, help="only each so many-th shard, to share the work")
+        shared.add_argument("--first", type=int, default=0, help="beginning with this one")
     for part in PARTS:
         parser_of_part = _step(steps, part, f"train the {part.replace('_', ' ')}", _train)
         parser_of_part.add_argument("--steps", type=int, help="of the whole run (default: the recipe's)")
@@ -103,7 +104,12 @@ def _encode(arguments: argparse.Namespace) -> None:
     from bark_stream.training.stages import encode_workspace
 
     with _Bar("encode", None) as bar:
-        encode_workspace(arguments.data, on_stream=lambda done, total: bar.advance(f"{done} of {total}"))
+        encode_workspace(
+            arguments.data,
+            every=arguments.every,
+            first=arguments.first,
+            on_shard=lambda done, total: bar.advance(f"{done} of {total}"),
+        )
 
 
 def _train(arguments: argparse.Namespace) -> None:

@@ -25,8 +25,8 @@ from bark_stream.training.mini import mini_config
 from bark_stream.training.pairs import SEMANTIC_ENCODER
 from bark_stream.training.run import CHECKPOINT
 from bark_stream.training.semantic_tokens import SemanticVocabulary, vocabulary_table
-from bark_stream.training.stages import RUNS, STREAMS, codec_weights
-from bark_stream.training.streams import Stream, read_streams
+from bark_stream.training.stages import RUNS, codec_weights, workspace_streams
+from bark_stream.training.streams import Stream
 from bark_stream.training.text_tokens import build_tokenizer
 from bark_stream.training.voices import SPEAKERS
 from bark_stream.voice import Voice, voice_from_arrays
@@ -47,7 +47,7 @@ def export_mini(workspace: Path, folder: Path, storage: Storage = "int8") -> Non
     """
     config = mini_config()
     runs = workspace / RUNS
-    streams = read_streams(workspace / STREAMS)
+    streams = workspace_streams(workspace)
     voices = {speaker.name: _voice(speaker.name, index, streams, config) for index, speaker in enumerate(SPEAKERS)}
     checkpoint = Checkpoint(
         source=str(runs),

@@ -1,10 +1,11 @@
 """What each trainable part is made of: its model, its losses, its usual pace. Knows no command line.
 
-A workspace is a folder: `shards/` (what was read aloud), `streams.npz` (codes of all of it), `runs/<part>/`.
+A workspace is a folder: `shards/` (what was read aloud), `streams/<codec>/` (codes of it), `runs/<part>/`.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +27,14 @@ from bark_stream.training.semantic_encoder import (
     SemanticEncoderConfig,
     SemanticEncoderTraining,
 )
-from bark_stream.training.shards import Clip, read_shards
-from bark_stream.training.streams import encode_all, group_clips, read_streams, sound_of_tokens
+from bark_stream.training.shards import Clip, read_shard, read_shards
+from bark_stream.training.streams import Stream, encode_shard, group_clips, read_streams, sound_of_tokens
 from bark_stream.transformer import CausalGPT, FineGPT
 
 PARTS = ("codec", "decoder", "semantic", "coarse", "fine", "semantic_encoder")
 SOUND_KINDS = ("speech", "expressive", "pairs")
 TEXT_KINDS = (*SOUND_KINDS, "alignment", "expressive_alignment")
-SHARDS, STREAMS, RUNS = "shards", "streams.npz", "runs"
+SHARDS, STREAMS, RUNS = "shards", "streams", "runs"
 
 _PACES = {
     "codec": RunConfig(num_steps=6000, learning_rate=1e-3, betas=(0.9, 0.99), clip_norm=5.0, weight_decay=0.0),
@@ -104,12 +105,12 @@ def build_part(part: str, workspace: Path) -> Part:
         case "coarse":
             gpt = CausalGPT(config.coarse.transformer)
             init_coarse(gpt, config, codebooks(workspace), seed=1)
-            streams = read_streams(_existing(workspace / STREAMS))
+            streams = workspace_streams(workspace)
             return Part(model=gpt, step=CoarseTraining(gpt, streams, config, CoarseTrainingConfig()))
         case "fine":
             fine = FineGPT(config.fine.transformer, num_codebooks=config.fine.num_codebooks, num_codebooks_given=1)
             init_fine(fine, codebooks(workspace), seed=1)
-            streams = read_streams(_existing(workspace / STREAMS))
+            streams = workspace_streams(workspace)
             return Part(model=fine, step=FineTraining(fine, streams, config, FineTrainingConfig()))
         case _:
             encoder = SemanticEncoder(SemanticEncoderConfig(num_classes=NUM_SEMANTIC))
@@ -117,15 +118,45 @@ def build_part(part: str, workspace: Path) -> Part:
             return Part(model=encoder, step=SemanticEncoderTraining(encoder, clips))
 
 
-def encode_workspace(workspace: Path, *, on_stream: Callable[[int, int], None] = lambda done, total: None) -> None:
-    """Write the codes of all sound.
+def encode_workspace(
+    workspace: Path, *, on_shard: Callable[[int, int], None] = lambda done, total: None, every: int = 1, first: int = 0
+) -> None:
+    """Write the codes of all sound that has none from the present codec.
 
+    Args: every, first: only each so many-th shard, so that several processes can share the work.
     Raises: CheckpointError if there is no trained codec or no sound.
     """
     model = CodecModel(mini_config().codec.num_filters)
-    path = _existing(workspace / RUNS / "codec" / CHECKPOINT)
-    model.load_state_dict(torch.load(path, weights_only=True)["model"])
-    encode_all(model, _clips(workspace, SOUND_KINDS), workspace / STREAMS, on_stream)
+    model.load_state_dict(codec_weights(workspace))
+    model.eval()
+    folder = streams_folder(workspace)
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = _sound_shards(workspace)[first::every]
+    for done, shard in enumerate(shards, 1):
+        path = folder / shard.name
+        if not path.exists():
+            encode_shard(model, list(read_shard(shard)), path)
+        on_shard(done, len(shards))
+
+
+def streams_folder(workspace: Path) -> Path:
+    """Where the codes of the present encoder and codebooks lie; another encoder's lie elsewhere."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(codec_weights(workspace).items()):
+        if name.startswith("encoder.") or name.endswith("_codebook.embed"):
+            digest.update(tensor.numpy().tobytes())
+    return workspace / STREAMS / digest.hexdigest()[:12]
+
+
+def workspace_streams(workspace: Path) -> list[Stream]:
+    """All streams encoded so far.
+
+    Raises: CheckpointError if there are none.
+    """
+    paths = sorted(streams_folder(workspace).glob("*.npz"))
+    if not paths:
+        raise CheckpointError(str(workspace / STREAMS), "holds no codes of this codec; encode first")
+    return [stream for path in paths for stream in read_streams(path)]
 
 
 def codec_weights(workspace: Path) -> dict[str, Tensor]:
@@ -152,10 +183,22 @@ def _decoder(workspace: Path, config: ModelConfig) -> Part:
     model = CodecModel(config.codec.num_filters)
     path = _existing(workspace / RUNS / "codec" / CHECKPOINT)
     model.load_state_dict(torch.load(path, weights_only=True)["model"])
-    streams = read_streams(_existing(workspace / STREAMS))
-    groups = group_clips(_clips(workspace, SOUND_KINDS))[: len(streams)]
-    sounds = [np.concatenate([sound_of_tokens(clip) for clip in group]) for group in groups]
-    return Part(model=model, step=DecoderTraining(model, [s.codes for s in streams], sounds, CodecTrainingConfig()))
+    codes, sounds = [], []
+    for path in sorted(streams_folder(workspace).glob("*.npz")):
+        clips = list(read_shard(workspace / SHARDS / path.name))
+        for group, stream in zip(group_clips(clips), read_streams(path), strict=True):
+            codes.append(stream.codes)
+            sounds.append(np.concatenate([sound_of_tokens(clip) for clip in group]))
+    if not codes:
+        raise CheckpointError(str(workspace / STREAMS), "holds no codes of this codec; encode first")
+    return Part(model=model, step=DecoderTraining(model, codes, sounds, CodecTrainingConfig(batch_size=8)))
+
+
+def _sound_shards(workspace: Path) -> list[Path]:
+    paths = [path for kind in SOUND_KINDS for path in sorted((workspace / SHARDS).glob(f"{kind}-*.npz"))]
+    if not paths:
+        raise CheckpointError(str(workspace / SHARDS), "holds no shards with sound; prepare data first")
+    return paths
 
 
 def _clips(workspace: Path, kinds: tuple[str, ...]) -> list[Clip]:

@@ -6,7 +6,7 @@ The codec's encoder is run once over all sound; what the stages learn from is sm
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,14 +63,9 @@ def sound_of_tokens(clip: Clip) -> npt.NDArray[np.int16]:
     return np.pad(clip.pcm[:wanted], (0, max(0, wanted - len(clip.pcm))))
 
 
-def encode_all(model: CodecModel, clips: list[Clip], path: Path, on_stream: Callable[[int, int], None]) -> None:
-    """Encode all clips into the file `path`."""
-    model.eval()
-    groups = group_clips(clips)
-    streams: list[Stream] = []
-    for index, group in enumerate(groups):
-        streams.append(encode(model, group))
-        on_stream(index + 1, len(groups))
+def encode_shard(model: CodecModel, clips: list[Clip], path: Path) -> None:
+    """Encode the clips of one shard into the file `path`, written whole or not at all."""
+    streams = [encode(model, group) for group in group_clips(clips)]
     partial = path.with_name("." + path.name + ".part")
     with partial.open("wb") as file:
         np.savez(
@@ -87,7 +82,7 @@ def encode_all(model: CodecModel, clips: list[Clip], path: Path, on_stream: Call
 
 
 def read_streams(path: Path) -> list[Stream]:
-    """The streams of a file written by `encode_all`."""
+    """The streams of a file written by `encode_shard`."""
     with np.load(path) as data:
         semantic = np.split(data["semantic"], data["semantic_ends"][:-1])
         codes = np.split(data["codes"], data["code_ends"][:-1], axis=1)

@@ -21,8 +21,8 @@ from bark_stream.training.mini import NUM_SEMANTIC, mini_config
 from bark_stream.training.run import CURVE
 from bark_stream.training.semantic_encoder import SemanticEncoder, SemanticEncoderConfig
 from bark_stream.training.shards import Clip, read_shards, write_shard
-from bark_stream.training.stages import PARTS, default_pace, encode_workspace, train_part
-from bark_stream.training.streams import group_clips, read_streams
+from bark_stream.training.stages import PARTS, default_pace, encode_workspace, train_part, workspace_streams
+from bark_stream.training.streams import group_clips
 from bark_stream.transformer import CausalGPT
 
 TONES_PER_SPEAKER = 2
@@ -114,7 +114,7 @@ def test_shards_give_back_what_was_written(tmp_path: Path) -> None:
 
 def test_streams_keep_sentences_of_one_speaker_together(workspace: Path) -> None:
     """Tokens and codes of a stream last equally long, to a frame."""
-    streams = read_streams(workspace / "streams.npz")
+    streams = workspace_streams(workspace)
     assert len(streams) == 10 == len(group_clips([_clip(s, i) for s in range(10) for i in range(TONES_PER_SPEAKER)]))
     for stream in streams:
         assert abs(stream.codes.shape[1] / 75 - len(stream.semantic) / 49.9) <= 1 / 75
