@@ -17,6 +17,8 @@ class BreakingProxy:
         self.upstream_budget: int | None = None
         """Bytes that still get through to the server; the rest is swallowed. None: all."""
         self.num_connections = 0
+        self.num_refused = 0
+        self.swallowed_bytes = 0
 
     @property
     def url(self) -> str:
@@ -40,6 +42,7 @@ class BreakingProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.is_down:
+            self.num_refused += 1
             writer.transport.abort()
             return
         self.num_connections += 1
@@ -55,6 +58,7 @@ class BreakingProxy:
         with suppress(ConnectionError):
             while data := await reader.read(65_536):
                 if is_up and self.upstream_budget is not None:
+                    self.swallowed_bytes += max(0, len(data) - self.upstream_budget)
                     data = data[: self.upstream_budget]
                     self.upstream_budget -= len(data)
                 writer.write(data)

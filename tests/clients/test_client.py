@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import numpy as np
@@ -35,6 +35,11 @@ QUICK = Backoff(first_s=0.01, max_s=0.05, total_s=5.0)
 async def slices(text: str, size: int = 3) -> AsyncIterator[str]:
     for start in range(0, len(text), size):
         yield text[start : start + size]
+        await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
         await asyncio.sleep(0)
 
 
@@ -244,7 +249,7 @@ async def test_text_swallowed_by_a_broken_socket_is_sent_again(serve: Serve) -> 
         for piece in (TEXT[40:50], TEXT[50:80], TEXT[80:]):
             await turn.send(piece)
         await turn.close()
-        await asyncio.sleep(0.05)
+        await until(lambda: proxy.swallowed_bytes > 0)
         proxy.upstream_budget = None
         proxy.cut()
         spoken += [packet async for packet in stream]
@@ -262,7 +267,7 @@ async def test_first_words_swallowed_by_a_broken_socket_are_sent_again(serve: Se
         await payloads(client.speak("Hello."))  # the session is worth resuming
         proxy.upstream_budget = 0
         speech = client.speak(TEXT, max_lead_ms=0)
-        await asyncio.sleep(0.05)
+        await until(lambda: proxy.swallowed_bytes > 0)
         proxy.upstream_budget = None
         proxy.cut()
         captions = [caption async for packet in speech for caption in packet.captions]
@@ -278,12 +283,11 @@ async def test_speak_while_the_socket_is_gone_waits_for_the_next(serve: Serve) -
     ):
         proxy.is_down = True
         proxy.cut()
-        while client.is_connected:
-            await asyncio.sleep(0.001)
+        await until(lambda: not client.is_connected)
         speech = client.speak(TEXT, max_lead_ms=0)
         cancelled = client.speak("Never mind.")
         answer = asyncio.create_task(cancelled.cancel())
-        await asyncio.sleep(0.05)
+        await until(lambda: proxy.num_refused > 1)
         proxy.is_down = False
         captions = [caption async for packet in speech for caption in packet.captions]
         assert "".join(caption.text for caption in captions if isinstance(caption, Sentence)) == TEXT
