@@ -12,6 +12,7 @@ class BreakingProxy:
     def __init__(self, port: int) -> None:
         self._target_port = port
         self._writers: set[asyncio.StreamWriter] = set()
+        self._frozen: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self.is_down = False
         self.upstream_budget: int | None = None
@@ -28,6 +29,10 @@ class BreakingProxy:
     def cut(self) -> None:
         for writer in self._writers:
             writer.transport.abort()
+
+    def freeze(self) -> None:
+        """Connections that are there pass nothing on any more, and nobody is told."""
+        self._frozen |= self._writers
 
     async def __aenter__(self) -> BreakingProxy:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -61,6 +66,8 @@ class BreakingProxy:
                     self.swallowed_bytes += max(0, len(data) - self.upstream_budget)
                     data = data[: self.upstream_budget]
                     self.upstream_budget -= len(data)
+                if writer in self._frozen:
+                    continue
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()

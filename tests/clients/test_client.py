@@ -15,6 +15,8 @@ from bark_client import (
     ConnectionFailed,
     ConnectionLost,
     Context,
+    Done,
+    GenerationFailed,
     Overloaded,
     RequestRejected,
     ResumeExpired,
@@ -23,6 +25,9 @@ from bark_client import (
     Unauthorized,
     Words,
 )
+from bark_client.context import Say
+from bark_client.messages import Open
+from bark_client.session import ContextRecord
 from bark_server.app import BarkServer
 from bark_server.limits import Limits
 from breaking_proxy import BreakingProxy
@@ -180,6 +185,42 @@ async def test_loop_left_early_cancels_the_rest(serve: Serve) -> None:
         assert server.hub.admission.num_contexts == 0
 
 
+async def test_pcm_loop_left_early_cancels_the_rest(serve: Serve) -> None:
+    """The same holds for who listens to PCM."""
+    async with serve(speed=2.0) as server, BarkClient(f"ws://127.0.0.1:{server.port}") as client:
+        speech = client.speak(TEXT)
+        async for _block in speech.pcm():
+            break
+        await asyncio.wait_for(speech.cancel(), 5)
+        assert speech.done is None
+
+
+class NoLine:
+    """Nobody is at the other end."""
+
+    async def say(self, say: Say) -> None:
+        raise AssertionError
+
+    def say_soon(self, say: Say) -> None:
+        raise AssertionError
+
+
+@pytest.mark.parametrize("num_spoken", [0, 2])
+async def test_sentence_that_fails_is_left_out(num_spoken: int) -> None:
+    """One failed sentence does not end the turn; when all of them fail, the loop says so."""
+    record = ContextRecord(Open(context="a"))
+    context = Context(NoLine(), record)
+    context.take(GenerationFailed("generation_failed", "a sentence could not be spoken", context="a"))
+    record.is_over = True
+    context.take(Done(context="a", audio_ms=0, sentences=num_spoken))
+    if num_spoken:
+        assert await payloads(context) == []
+    else:
+        with pytest.raises(GenerationFailed):
+            await payloads(context)
+    assert len(context.failures) == 1
+
+
 async def test_error_of_the_text_iterator_comes_out_of_the_loop(url: str) -> None:
     """The caller sees the exception of their own generator."""
 
@@ -232,6 +273,24 @@ async def test_socket_cut_in_mid_speech_loses_nothing(serve: Serve) -> None:
     assert proxy.num_connections > 2
     for result in results:
         assert result == whole
+
+
+async def test_line_that_goes_silent_is_noticed_and_made_anew(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A half-open socket, which nobody closes, is given up for a new one in time."""
+    monkeypatch.setattr("bark_client.connection.KEEPALIVE_S", 0.1)
+    async with (
+        serve(speed=8.0) as server,
+        BreakingProxy(server.port) as proxy,
+        BarkClient(proxy.url, backoff=QUICK) as client,
+    ):
+        sequences = []
+        async for packet in client.speak(TEXT, max_lead_ms=0):
+            sequences.append(packet.sequence)
+            if packet.sequence == 20:
+                proxy.freeze()
+    assert proxy.num_connections == 2
+    assert sequences == list(range(len(sequences)))
+    assert len(sequences) * 20 >= 6_000
 
 
 async def test_text_swallowed_by_a_broken_socket_is_sent_again(serve: Serve) -> None:

@@ -142,14 +142,19 @@ async def test_page_without_webcodecs_plays_pcm(serve: Serve, page: Any) -> None
         assert await page.locator("#captions span.heard").count() == 2
 
 
-async def test_page_survives_a_broken_socket(serve: Serve, page: Any) -> None:
-    """A cut in mid-speech is made up for: every word is heard once."""
+@pytest.mark.parametrize("how", ["cut", "silent until the network is back"])
+async def test_page_survives_a_broken_socket(serve: Serve, page: Any, how: str) -> None:
+    """A break in mid-speech is made up for: every word is heard once."""
     async with serve(speed=4.0) as server, BreakingProxy(server.port) as proxy:
         await visit(page, proxy.url)
         await page.locator("#text").fill(TEXT)
         await page.get_by_role("button", name="Speak").click()
         await page.wait_for_selector("#captions p:first-child.now")
-        proxy.cut()
+        if how == "cut":
+            proxy.cut()
+        else:
+            proxy.freeze()
+            await page.evaluate("window.dispatchEvent(new Event('online'))")
         await page.wait_for_selector("#captions p:nth-child(2).now")
         await page.wait_for_selector("#bark[data-state=idle]")
         assert await page.locator("#captions span.heard").all_inner_texts() == TEXT.split()

@@ -139,6 +139,9 @@ export class BarkClient {
     this.isRestored = false;
     this.isWanted = true;
     this.connect();
+    // A socket from before the network came back may look alive for minutes.
+    this.renewed = () => this.renew();
+    window.addEventListener("online", this.renewed);
   }
 
   /** Start a turn. `listener` may have: opened, packet, sentence, words, done, cancelled, error. */
@@ -156,7 +159,18 @@ export class BarkClient {
   disconnect() {
     this.isWanted = false;
     clearTimeout(this.retry);
-    if (this.socket) this.socket.close(1000);
+    window.removeEventListener("online", this.renewed);
+    this.socket.close(1000);
+  }
+
+  /** Give the socket up for a new one. */
+  renew() {
+    clearTimeout(this.retry);
+    this.isRestored = false;
+    this.socket.onmessage = null;
+    this.socket.onclose = null;
+    this.socket.close();
+    this.connect();
   }
 
   /** Send now, if there is somebody to send to; what is not sent is made up for by `restore`. */
@@ -842,7 +856,7 @@ class Page {
   }
 
   fail(turn, error) {
-    if (turn === this.turn) this.turn = null;
+    if (turn === this.turn && turn.context.isOver) this.turn = null;
     const said = { overloaded: "The server is busy. Try again in a moment.", resume_expired: "The connection broke." };
     this.notice = said[error.code] || `Not spoken: ${error.message}`;
     this.tell("error", this.notice);

@@ -20,6 +20,8 @@ from bark_client.messages import PROTOCOL, Error, Ready, decode
 
 PATH = "/v1/stream"
 MAX_FRAME_BYTES = 4 * 1024 * 1024
+KEEPALIVE_S = 5.0
+"""How often to ask whether the server is still there, and how long to wait for its answer."""
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 
 
@@ -54,6 +56,9 @@ class Connector:
             compression=None,
             max_size=MAX_FRAME_BYTES,
             open_timeout=None,
+            ping_interval=KEEPALIVE_S,
+            ping_timeout=KEEPALIVE_S,
+            close_timeout=KEEPALIVE_S,
             ssl=self._ssl_context,
         )
         try:

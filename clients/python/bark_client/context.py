@@ -18,7 +18,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from bark_client.errors import BarkClientError
+from bark_client.errors import BarkClientError, GenerationFailed
 from bark_client.messages import Cancelled, Done, Opened
 from bark_client.opus import decoder_for
 from bark_client.packet import Packet
@@ -51,6 +51,8 @@ class Context:
         """Sends what an iterator gives."""
         self.done: Done | None = None
         """How it went, once everything was spoken."""
+        self.failures: list[GenerationFailed] = []
+        """Sentences that could not be spoken; the others were. If none could, the loop raises the first."""
 
     def __repr__(self) -> str:
         state = "over" if self.is_over else "stopped" if self._is_stopped else "live"
@@ -112,7 +114,11 @@ class Context:
         return self._record.transcript.split(self.text, min(played_ms, self._audio_ms), end_ms)
 
     async def __aiter__(self) -> AsyncIterator[Packet]:
-        """Packets as they come. Raises: what the server or the connection reports, and the error of a text iterator."""
+        """Packets as they come.
+
+        Raises: ServerError when the server refuses the turn or a part of it, ConnectionLost, and whatever a text
+            iterator raised. Leaving the loop, by an error too, cancels what is left.
+        """
         try:
             while (item := await self._inbox.get()) is not None:
                 if isinstance(item, Exception):
@@ -164,8 +170,12 @@ class Context:
                     self._inbox.put_nowait(event)
             case Done():
                 self.done = event
+                if self.failures and event.sentences == 0:
+                    self._inbox.put_nowait(self.failures[0])
             case Cancelled():
                 self._cancelled = event
+            case GenerationFailed() if not self._record.is_over:
+                self.failures.append(event)
             case BarkClientError():
                 if not self._is_stopped:
                     self._inbox.put_nowait(event)
