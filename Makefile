@@ -30,7 +30,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
 
 test-all: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not bench" --timeout 1800
+	$(BIN)/python -m pytest -m "" --timeout 1800
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check $(CODE)
@@ -42,7 +42,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix $(CODE)
 
 bench: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m bench -s --timeout 1800 tests/benchmarks
+	$(BIN)/python -m tests.benchmarks.bench_engine
 
 bench-server: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.benchmarks.bench_server

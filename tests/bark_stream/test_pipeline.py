@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -257,6 +258,16 @@ def test_duration_guard_bounds_the_sentence(pipeline: Pipeline, voice: Voice) ->
     fired = [event for event in events if isinstance(event, GuardFired)]
     assert [event.guard for event in fired] == ["duration"]
     assert fired[0].at_s == pytest.approx(1.0, abs=0.05)
+
+
+def test_loop_guard_ends_the_sentence(pipeline: Pipeline, voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A phrase said again and again ends the sentence where the loop is noticed, and an event says so."""
+    phrase = itertools.cycle(range(20))
+    monkeypatch.setattr("bark_stream.semantic.draw_semantic", lambda *_: next(phrase))
+    run, events = speak(pipeline, SpeechState(voice=voice), replace(UNBOUNDED, max_repeats=3))
+    assert [event.guard for event in events if isinstance(event, GuardFired)] == ["loop"]
+    assert len(run.semantic.tokens) == 64
+    assert isinstance(events[-1], SentenceDone)
 
 
 def test_done_comes_last_and_counts(pipeline: Pipeline, voice: Voice) -> None:
