@@ -24,10 +24,11 @@ from bark_server.hub import Hub
 from bark_server.messages import PROTOCOL
 from bark_server.outlog import Frame
 from bark_server.pages import Pages, refuse
+from bark_server.turns import Turns
 
 STREAM_PATH = "/v1/stream"
-FRAMES_PER_PUMP = 32
-"""Then other sockets have their turn."""
+FRAMES_PER_TURN = 8
+"""Of one socket; then others have theirs."""
 IDLE_WAKEUP_S = 1.0
 CLOSE_TIMEOUT_S = 5.0
 RETRY_AFTER_S = "2"
@@ -83,12 +84,12 @@ class Socket(ServerConnection):
 class SocketLink:
     """One socket and the session it speaks for."""
 
-    def __init__(self, hub: Hub, socket: Socket) -> None:
+    def __init__(self, hub: Hub, socket: Socket, turns: Turns) -> None:
         self._hub = hub
+        self._turns = turns
         self._socket = socket
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.Handle | None = None
-        self._timer_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._is_over = False
         self._closing: asyncio.Task[None] | None = None
         self._pumped = asyncio.Event()
@@ -113,7 +114,7 @@ class SocketLink:
 
     def wake(self) -> None:
         self._pumped.set()
-        self._pump_at(0.0)
+        self._turns.ask(self._pump)
 
     def taken_over(self) -> None:
         self._is_over = True
@@ -132,7 +133,7 @@ class SocketLink:
         now, session = self._loop.time(), self._session
         session.tick(now)
         if self._socket.can_write:
-            frames = session.take(now, FRAMES_PER_PUMP)
+            frames = session.take(now, FRAMES_PER_TURN)
             position = session.ping_position(now)
             if frames or position is not None:
                 self._socket.write(frames, None if position is None else position.to_bytes(8, "big"))
@@ -140,17 +141,11 @@ class SocketLink:
         if session.ending is not None:
             self._close(session.ending.code, session.ending.reason)
             return
-        self._pump_at(session.next_wakeup_s(now) if self._socket.can_write else now + IDLE_WAKEUP_S)
-
-    def _pump_at(self, due_s: float) -> None:
-        if self._is_over or (self._timer is not None and self._timer_s <= due_s):
-            return
-        self._cancel_timer()
-        self._timer_s = due_s
-        if due_s <= self._loop.time():
-            self._timer = self._loop.call_soon(self._pump)
+        due_s = session.next_wakeup_s(now) if self._socket.can_write else now + IDLE_WAKEUP_S
+        if due_s <= now:
+            self._turns.ask(self._pump)
         else:
-            self._timer = self._loop.call_at(due_s, self._pump)
+            self._timer = self._loop.call_at(due_s, self._turns.ask, self._pump)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
@@ -191,6 +186,7 @@ class WebSocketDoor:
         self._not_ready = not_ready
         self._on_refused = on_refused
         self._server: Server | None = None
+        self._turns: Turns | None = None
 
     @property
     def port(self) -> int:
@@ -202,6 +198,7 @@ class WebSocketDoor:
 
     async def start(self) -> None:
         """Raises: OSError when the port cannot be had; ssl.SSLError or OSError for a bad certificate."""
+        self._turns = Turns(asyncio.get_running_loop())
         self._server = await serve(
             self._handle,
             self._config.host,
@@ -229,8 +226,8 @@ class WebSocketDoor:
 
     async def _handle(self, socket: ServerConnection) -> None:
         hub = self._hub()
-        if hub is not None:
-            await SocketLink(hub, cast(Socket, socket)).run()
+        if hub is not None and self._turns is not None:
+            await SocketLink(hub, cast(Socket, socket), self._turns).run()
 
     def _on_request(self, socket: ServerConnection, request: Request) -> Response | None:
         path = urlsplit(request.path).path
