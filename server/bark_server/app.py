@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import secrets
 import signal
+import sys
 import threading
 from collections.abc import Callable
 
@@ -24,6 +26,8 @@ from bark_stream.sentences import Sentence
 
 SWEEP_S = 0.5
 DRAIN_STEP_S = 0.05
+SWITCH_INTERVAL_S = 0.001
+"""How long the engine's thread may keep the interpreter while the event loop wants it."""
 WARM_UP_TEXT = "Hello there."
 WARM_UP_TIMEOUT_S = 120.0
 
@@ -141,8 +145,11 @@ async def _run(config: ServerConfig, make_engine: Callable[[], Engine], log: Eve
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     server = BarkServer(config, make_engine, log=log)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         await _start_unless(stop, server)
+        # A model is many objects that never die: looking through them again and again would hold the event loop up.
+        gc.freeze()
         await stop.wait()
         await server.drain()
     except OSError as problem:

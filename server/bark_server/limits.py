@@ -55,7 +55,7 @@ class Limits:
     """A silent socket is pinged so often."""
     overload_ms: int = 2_000
     """For so long after the engine failed to keep up, new contexts are refused."""
-    max_first_audio_ms: int = 10_000
+    max_first_audio_ms: int = 3_000
     """A sentence that waits longer for its first audio means that the engine does not keep up."""
     stall_ms: int = 30_000
     """Speech that makes no audio for so long turns `/readyz` to 503."""

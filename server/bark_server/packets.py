@@ -30,7 +30,11 @@ class PcmEncoder:
     lookahead_samples = 0
 
     def encode(self, pcm: NDArray[np.float32]) -> bytes:
-        payload: bytes = np.rint(np.clip(pcm, -1.0, 1.0) * 32767.0).astype("<i2").tobytes()
+        scaled = pcm * np.float32(32767)
+        np.rint(scaled, out=scaled)
+        np.minimum(scaled, 32767, out=scaled)
+        np.maximum(scaled, -32767, out=scaled)
+        payload: bytes = scaled.astype("<i2").tobytes()
         return payload
 
     def close(self) -> None:

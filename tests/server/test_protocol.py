@@ -420,6 +420,19 @@ def test_underrun_inside_a_sentence_is_noticed(stage: Stage) -> None:
     assert other.last["code"] == "overloaded"
 
 
+def test_overdue_first_audio_closes_the_door(stage: Stage) -> None:
+    """Somebody waits too long for the first sound: newcomers are refused before anything is started."""
+    client, other = stage.connect(), stage.connect()
+    client.send("text", context="a", text=HELLO)
+    client.pump()
+    stage.now += 3.1
+    client.pump()
+    other.send("text", context="b", text=HELLO)
+    other.pump()
+    assert other.last["code"] == "overloaded"
+    assert len(stage.engine.streams) == 1
+
+
 def test_pause_between_sentences_is_no_underrun(stage: Stage) -> None:
     """A listener who runs dry because no text came is nobody's fault."""
     client = stage.connect()
