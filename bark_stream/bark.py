@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bark_stream.checkpoint import Checkpoint, build_models, load_checkpoint
 from bark_stream.coarse import CoarseStage
-from bark_stream.codec import Codec, CodecState
+from bark_stream.codec import Codec
 from bark_stream.config import ChunkPolicy, ModelConfig, SamplingConfig
 from bark_stream.errors import EmptyText
 from bark_stream.events import Chunk, Event
@@ -33,9 +32,6 @@ from bark_stream.text import TextEncoder
 from bark_stream.voice import Voice, read_voice, voice_from_arrays
 
 VoiceLike: TypeAlias = "str | Path | Mapping[str, Any] | Voice | None"
-
-WARM_UP_FRAMES = 38
-"""Half a second of the voice goes through the codec before a stream's first frame (`ChunkPolicy.warm_codec`)."""
 
 
 @dataclass(slots=True)
@@ -88,7 +84,6 @@ class Bark:
             FineStage(models.fine, self.config),
             Codec(self.config.codec, checkpoint.codec, source=checkpoint.source),
         )
-        self._warm_codecs: dict[str, tuple[Voice, CodecState]] = {}
 
     @property
     def sample_rate_hz(self) -> int:
@@ -120,13 +115,8 @@ class Bark:
 
     def begin(self, voice: VoiceLike = None, *, seed: int = 0, policy: ChunkPolicy | None = None) -> SpeechState:
         """The state of a stream that has not spoken yet."""
-        policy = policy or ChunkPolicy.realtime()
-        self.pipeline.check(policy)
-        found = self.voice(voice)
-        codec = CodecState()
-        if policy.warm_codec and found is not None:
-            codec = self._warm_codec(found)
-        return SpeechState(voice=found, codec=codec, seed=seed)
+        self.pipeline.check(policy or ChunkPolicy.realtime())
+        return SpeechState(voice=self.voice(voice), seed=seed)
 
     def start(
         self, sentence: Sentence, state: SpeechState, *, policy: ChunkPolicy, sampling: SamplingConfig | None = None
@@ -268,12 +258,3 @@ class Bark:
             total.num_tokens += spent.num_tokens
             total.compute_s += spent.compute_s
             total.num_steps += spent.num_steps
-
-    def _warm_codec(self, voice: Voice) -> CodecState:
-        """A codec state as if the voice had just spoken; a preset's is made once."""
-        known, state = self._warm_codecs.get(voice.name, (None, CodecState()))
-        if known is not voice:
-            self.pipeline.codec.decode(torch.tensor(voice.fine[None, :, -WARM_UP_FRAMES:]), state := CodecState())
-            if voice.name in self.voices:
-                self._warm_codecs[voice.name] = (voice, state)
-        return state.clone()

@@ -31,6 +31,10 @@ from bark_stream.voice import Voice
 
 LOOP_CHECK_TOKENS = 16
 """Semantic tokens between two looks for a loop."""
+WARM_UP_FRAMES = 38
+"""Half a second of the voice goes through the codec before a stream's first frame (`ChunkPolicy.warm_codec`)."""
+MAX_WARM_VOICES = 64
+"""Codec states kept for the next stream of the same voice, some 30 kB each."""
 LAST_WINDOW_STRETCH = 1.5
 """A rest of at most so many chunks is made in one window rather than leaving a crumb."""
 
@@ -93,6 +97,7 @@ class Pipeline:
         self.coarse = coarse
         self.fine = fine
         self.codec = codec
+        self._warm_codecs: dict[Voice, CodecState] = {}
 
     def check(self, policy: ChunkPolicy) -> None:
         """Raises: ConfigError if no chunk of this policy fits this model's windows."""
@@ -289,11 +294,23 @@ class Pipeline:
         run.times[Stage.SOUND].num_tokens += num_ready
         if num_ready:
             run.codes = np.hstack([run.codes, self._fine_codes(run, num_ready)])
+        if not run.codec.layers and run.policy.warm_codec and run.state.voice is not None:
+            run.codec = self._warm_codec(run.state.voice)
         pcm = self.codec.decode(torch.from_numpy(run.codes[None, :, run.num_frames - num_ready :]), run.codec)
         run.is_finished = self._is_coarse_complete(run)
         if run.is_finished:
             pcm = torch.cat([pcm, self.codec.finish(run.codec)], -1)
         return self._hand_over(run, pcm[0].numpy())
+
+    def _warm_codec(self, voice: Voice) -> CodecState:
+        """A codec state as if the voice had just spoken; made once for each of the last few voices."""
+        if voice not in self._warm_codecs:
+            state = CodecState()
+            self.codec.decode(torch.tensor(voice.fine[None, :, -WARM_UP_FRAMES:]), state)
+            self._warm_codecs[voice] = state
+            if len(self._warm_codecs) > MAX_WARM_VOICES:
+                del self._warm_codecs[next(iter(self._warm_codecs))]
+        return self._warm_codecs[voice].clone()
 
     def _fine_codes(self, run: SentenceRun, num_ready: int) -> NDArray[np.int64]:
         """[num_codebooks, num_ready] for the frames after those already made sound."""

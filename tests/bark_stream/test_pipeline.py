@@ -14,11 +14,11 @@ from suno_reference import coarse_codes, fine_codes, semantic_tokens
 
 from bark_stream.checkpoint import Checkpoint, Models, build_models, random_checkpoint
 from bark_stream.coarse import CoarseStage
-from bark_stream.codec import Codec
+from bark_stream.codec import Codec, CodecState
 from bark_stream.config import ChunkPolicy, SamplingConfig
 from bark_stream.events import Chunk, Event, GuardFired, SentenceDone
 from bark_stream.fine import FineStage
-from bark_stream.pipeline import Pipeline, SentenceRun
+from bark_stream.pipeline import WARM_UP_FRAMES, Pipeline, SentenceRun
 from bark_stream.semantic import SemanticStage
 from bark_stream.state import SpeechState
 from bark_stream.voice import Voice
@@ -164,6 +164,16 @@ def test_realtime_chunks_are_one_decode(pipeline: Pipeline, voice: Voice, lookah
     whole = pipeline.codec.decode_whole(torch.from_numpy(run.codes[None]))[0].numpy()
     np.testing.assert_allclose(pcm_of(events), whole, atol=1e-5)
     assert run.codes.shape[1] == pipeline.coarse.num_tokens(len(run.semantic.tokens)) // 2
+
+
+def test_warm_codec_speaks_on_from_the_voice(pipeline: Pipeline, voice: Voice) -> None:
+    """A warmed codec decodes as if the voice had just spoken: no wait for the reflect padding, no onset from nothing."""
+    run, events = speak(pipeline, SpeechState(voice=voice), replace(REALTIME, fine_lookahead_frames=0))
+    state = CodecState()
+    pipeline.codec.decode(torch.tensor(voice.fine[None, :, -WARM_UP_FRAMES:]), state)
+    expected = pipeline.codec.decode(torch.from_numpy(run.codes[None]), state)[0].numpy()
+    np.testing.assert_allclose(pcm_of(events), expected, atol=1e-5)
+    assert len(next(event for event in events if isinstance(event, Chunk)).pcm) == 10 * 320
 
 
 def test_realtime_semantic_tokens_equal_reference(pipeline: Pipeline, voice: Voice) -> None:
