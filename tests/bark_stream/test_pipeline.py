@@ -167,7 +167,7 @@ def test_realtime_chunks_are_one_decode(pipeline: Pipeline, voice: Voice, lookah
 
 
 def test_warm_codec_speaks_on_from_the_voice(pipeline: Pipeline, voice: Voice) -> None:
-    """A warmed codec decodes as if the voice had just spoken: no wait for the reflect padding, no onset from nothing."""
+    """A warmed codec decodes as if the voice had just spoken: no wait for reflect padding, no onset from nothing."""
     run, events = speak(pipeline, SpeechState(voice=voice), replace(REALTIME, fine_lookahead_frames=0))
     state = CodecState()
     pipeline.codec.decode(torch.tensor(voice.fine[None, :, -WARM_UP_FRAMES:]), state)
