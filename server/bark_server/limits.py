@@ -38,7 +38,7 @@ class Limits:
     max_buffer_ms: int = 5_000
     """Audio made but not sent, per context, at which the engine pauses."""
     max_unacknowledged_bytes: int = 262_144
-    """Sent but not known to have arrived; at which sending pauses, at the latest eight packets later."""
+    """Sent but not known to have arrived; at which sending pauses, at the latest sixteen packets later."""
     replay_bytes: int = 524_288
     """What is kept for a client that resumes."""
     max_control_bytes: int = 65_536

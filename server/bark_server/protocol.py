@@ -63,7 +63,7 @@ MAX_REMEMBERED = 8
 MAX_ENDED = 64
 """Contexts that are over whose stream numbers are kept, for clients that resume before they heard of the end."""
 ALL_PACKETS = 2**32
-PACKETS_PER_TURN = 8
+PACKETS_PER_TURN = 16
 """Of one context before the next has its turn."""
 
 

@@ -27,7 +27,7 @@ from bark_server.pages import Pages, refuse
 from bark_server.turns import Turns
 
 STREAM_PATH = "/v1/stream"
-FRAMES_PER_TURN = 8
+FRAMES_PER_TURN = 16
 """Of one socket; then others have theirs."""
 IDLE_WAKEUP_S = 1.0
 CLOSE_TIMEOUT_S = 5.0

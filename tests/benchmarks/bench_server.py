@@ -353,7 +353,7 @@ def main() -> None:
     parser.add_argument("--num-slots", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=30.0, help="of arrivals at each level (%(default)s)")
     parser.add_argument("--max-listeners", type=int, default=64)
-    parser.add_argument("--door-streams", type=int, default=150)
+    parser.add_argument("--door-streams", type=int, default=100)
     parser.add_argument("--doors-only", action="store_true")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "bench")
     arguments = parser.parse_args()

@@ -127,14 +127,15 @@ async def _say(client: ClientConnection, text: str, manner: Manner) -> list[tupl
 async def _listen(
     client: ClientConnection, listener: Listener, sent: asyncio.Task[list[tuple[int, float]]], manner: Manner
 ) -> None:
-    heard, first_sentence, cancelled_s = listener.heard, None, 0.0
+    heard, first_sentence = listener.heard, None
+    cancels: list[float] = []
     while True:
         frame = await asyncio.wait_for(client.recv(), 120)
         now = time.perf_counter()
         if isinstance(frame, bytes):
             listener.packet(frame, now)
             if manner.cancel_after_s is not None and heard.num_packets == 1:
-                asyncio.get_running_loop().call_later(manner.cancel_after_s, _cancel, client, cancels := [])
+                asyncio.get_running_loop().call_later(manner.cancel_after_s, _cancel, client, cancels)
             continue
         message = json.loads(frame)
         kind = message["type"]
@@ -147,8 +148,7 @@ async def _listen(
             if message["code"] in {"overloaded", "too_many_contexts"}:
                 return
         elif kind == "cancelled":
-            cancelled_s = now
-            heard.cancel_s = cancelled_s - cancels[0]
+            heard.cancel_s = now - cancels[0]
             return
         elif kind == "done":
             heard.audio_s = message["audio_ms"] / 1000

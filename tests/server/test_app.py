@@ -152,7 +152,7 @@ def test_engine_that_cannot_speak_ends_the_server() -> None:
     class Broken(ScriptedEngine):
         def open(self, **options: Any) -> Any:
             stream = super().open(**options)
-            stream.say = lambda sentence: stream.on_event(_failed(sentence.index))
+            stream.say = lambda sentence: stream.on_event(_failed(sentence.index))  # type: ignore[method-assign]
             return stream
 
     with pytest.raises(BarkStreamError, match="no voice at all"):

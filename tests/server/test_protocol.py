@@ -315,7 +315,7 @@ def test_unacknowledged_bytes_are_bounded() -> None:
     client.send("text", context="a", text=HELLO * 5)
     client.send("close", context="a")
     stage.run(client)
-    one_turn_bytes = 8 * 976
+    one_turn_bytes = 16 * 976
     assert sum(len(frame.payload) for frame in client.audio) <= 20_000 + one_turn_bytes
     assert client.session.held_bytes <= 20_000 + one_turn_bytes + 2_000
     client.acknowledges = True

@@ -89,7 +89,7 @@ def _do(stage: Stage, client: Client, watcher: Watcher, step: tuple[str, Any]) -
 
 
 @given(st.lists(_steps, max_size=40))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_session_keeps_its_promises(steps: list[tuple[str, Any]]) -> None:
     """Never an exception, never audio before `opened` or after the end, no gap in the numbers, texts add up; and when
     everything is cancelled, nothing is held."""
@@ -110,7 +110,7 @@ def test_session_keeps_its_promises(steps: list[tuple[str, Any]]) -> None:
 
 
 @given(st.lists(_TEXTS, max_size=12), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_slices_of_text_make_no_difference(texts: list[str], data: st.DataObject) -> None:
     """The same text in any slices: the same sentences, the same packets."""
     stage, text = Stage(), "".join(texts)
@@ -130,7 +130,7 @@ def test_slices_of_text_make_no_difference(texts: list[str], data: st.DataObject
     st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_size=6),
     st.sampled_from(["opus", "pcm_s16le"]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_resume_loses_nothing_and_repeats_no_audio(breaks: list[tuple[int, bool]], audio_format: str) -> None:
     """However often the socket breaks, wherever it breaks: every packet exactly once, and `done` at the end."""
     stage = Stage()
