@@ -170,16 +170,9 @@ async def _start_unless(stop: asyncio.Event, server: BarkServer) -> None:
         starting.cancel()
 
 
-def _ignore(event: Event) -> None:
-    """For streams that say nothing."""
-
-
 def _warm_engine(make_engine: Callable[[], Engine]) -> Engine:
     """Load the engine and let it speak once. Raises: BarkStreamError."""
     engine = make_engine()
-    # What a voice needs is made on its first use; that must not be on the event loop.
-    for voice in engine.voices:
-        engine.open(on_event=_ignore, voice=voice).close()
     done, failures = threading.Event(), list[BarkStreamError]()
 
     def on_event(event: Event) -> None:
