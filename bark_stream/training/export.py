@@ -68,7 +68,7 @@ def export_mini(workspace: Path, folder: Path, storage: Storage = "int8") -> Non
 
 
 def run_weights(run: Path) -> dict[str, Tensor]:
-    """The weights in a run's checkpoint.
+    """The weights in a run's checkpoint, without probes.
 
     Raises: CheckpointError if there is none.
     """
@@ -76,7 +76,7 @@ def run_weights(run: Path) -> dict[str, Tensor]:
     if not path.exists():
         raise CheckpointError(str(path), "does not exist; train this part first")
     weights: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")["model"]
-    return weights
+    return {name: tensor for name, tensor in weights.items() if not name.startswith("probe.")}
 
 
 def weights_to_start_from(model: str, part: str) -> dict[str, Tensor]:

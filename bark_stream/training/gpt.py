@@ -28,13 +28,23 @@ def causal(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
 
 
-def forward_at(model: CausalGPT, embeddings: Tensor, positions: Tensor, attend: Attend = causal) -> Tensor:
+def forward_at(
+    model: CausalGPT,
+    embeddings: Tensor,
+    positions: Tensor,
+    attend: Attend = causal,
+    states: list[Tensor] | None = None,
+) -> Tensor:
     """Hidden states [B, T, C] of embeddings [B, T, C] at positions [B or 1, T], some of which may be left out.
 
     Padding that inference lays out in full costs training as much as what is said; a few positions of it are enough to
     learn to pass it over.
+
+    Args: states: gets the output of every block.
     """
     x = embeddings + model.transformer["wpe"](positions)
     for layer, block in enumerate(cast(nn.ModuleList, model.transformer["h"])):
         x = block(x, layer, attend)
+        if states is not None:
+            states.append(x)
     return cast(Tensor, model.transformer["ln_f"](x))
