@@ -1,13 +1,14 @@
-"""Coarse codebooks -> all codebooks, by a model that looks both ways.
+"""Coarse codebooks -> all codebooks, by a model that looks both ways; one pass (a codebook of a window) at a time.
 
-`fill_whole` is Suno's arithmetic (generation.py, generate_fine): fixed windows of 1,024 frames, 512 frames apart,
-over a whole sentence, short ones padded. `fill_next` is the streaming one: one bounded window of history and new
-frames, no padding. Keeps nothing between calls: the history is passed in.
+`begin_whole` is Suno's arithmetic (generation.py, generate_fine): fixed windows of 1,024 frames, 512 frames apart,
+over a whole sentence, short ones padded. `begin_next` is the streaming one: one bounded window of history and new
+frames, no padding. Knows no schedule, and keeps nothing of what was spoken: the history is passed in.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,20 +22,40 @@ from bark_stream.transformer import FineGPT
 Codes = NDArray[np.int64]
 
 
+@dataclass(slots=True)
+class FineRun:
+    """Frames on their way to all codebooks."""
+
+    codes: Tensor
+    """[T, K] int64: history, new frames, padding; what is not known holds the pad code."""
+    num_history: int
+    num_new: int
+    windows: list[tuple[int, int]]
+    """(first frame, first frame to fill) of the windows not yet filled."""
+    window_frames: int
+    codebook: int
+    """The next to be drawn in the first of the windows."""
+    sampling: SamplingConfig
+    generator: torch.Generator
+
+    @property
+    def is_finished(self) -> bool:
+        return not self.windows
+
+
 class FineStage:
     def __init__(self, model: FineGPT, config: ModelConfig) -> None:
         self._model = model
         self._config = config
 
-    def fill_whole(
+    def begin_whole(
         self, coarse: Codes, history: Codes | None, sampling: SamplingConfig, generator: torch.Generator
-    ) -> Codes:
+    ) -> FineRun:
         """A whole sentence.
 
         Args:
             coarse: [num_coarse_codebooks, T].
             history: [num_codebooks, H] what was spoken before, or None; only the last max_history_frames count.
-        Returns: [num_codebooks, T].
         """
         config = self._config.fine
         window, stride = config.window_frames, config.max_history_frames
@@ -42,36 +63,55 @@ class FineStage:
         num_history = known.shape[1] - coarse.shape[1]
         num_padding = max(0, window - known.shape[1])
         known = np.pad(known, ((0, 0), (0, num_padding)), constant_values=self._config.codebook_pad)
-        codes = torch.from_numpy(known.T.copy())
+        num_frames = known.shape[1]
         num_windows = max(0, math.ceil((coarse.shape[1] - (window - num_history)) / stride)) + 1
-        for index in range(num_windows):
-            first = min(index * stride, len(codes) - window)
-            first_new = min(num_history + index * stride, len(codes) - stride)
-            # The view is filled in place: the next window sees what this one made.
-            self._fill(codes[first : first + window], first_new - first, sampling, generator)
-        filled: Codes = codes.numpy().T[:, num_history : num_history + coarse.shape[1]]
-        return filled
+        windows = [
+            (min(index * stride, num_frames - window), min(num_history + index * stride, num_frames - stride))
+            for index in range(num_windows)
+        ]
+        return self._run(known, num_history, coarse.shape[1], windows, window, sampling, generator)
 
-    def fill_next(
+    def begin_next(
         self,
         coarse: Codes,
         history: Codes | None,
         window_frames: int,
         sampling: SamplingConfig,
         generator: torch.Generator,
-    ) -> Codes:
+    ) -> FineRun:
         """The next frames of a running stream, seen with as much history as the window has room for.
 
         Args:
             coarse: [num_coarse_codebooks, T], T at most window_frames.
             history: [num_codebooks, H], or None.
             window_frames: of history and new frames together; at most config.window_frames.
-        Returns: [num_codebooks, T].
         """
         known = self._unfilled(coarse, history, window_frames - coarse.shape[1])
-        codes = torch.from_numpy(known.T.copy())
-        self._fill(codes, len(codes) - coarse.shape[1], sampling, generator)
-        filled: Codes = codes.numpy().T[:, len(codes) - coarse.shape[1] :]
+        num_history = known.shape[1] - coarse.shape[1]
+        return self._run(known, num_history, coarse.shape[1], [(0, num_history)], known.shape[1], sampling, generator)
+
+    @torch.inference_mode()
+    def step(self, run: FineRun) -> None:
+        """Draw one codebook of one window, the lowest that is not known."""
+        first, first_new = run.windows[0]
+        # A view: the next window sees what this one made.
+        window = run.codes[first : first + run.window_frames]
+        logits = self._model(
+            run.codebook, window[None], num_codes=self._config.codec.codebook_size, first_frame=first_new - first
+        )[0]
+        window[first_new - first :, run.codebook] = draw(
+            logits, run.sampling.fine_temperature, run.sampling, run.generator
+        )
+        run.codebook += 1
+        if run.codebook == self._config.fine.num_codebooks:
+            run.codebook = self._config.coarse.num_codebooks
+            run.windows.pop(0)
+
+    def finish(self, run: FineRun) -> Codes:
+        """All passes that are left: [num_codebooks, T] of the new frames."""
+        while not run.is_finished:
+            self.step(run)
+        filled: Codes = run.codes.numpy().T[:, run.num_history : run.num_history + run.num_new]
         return filled
 
     def _unfilled(self, coarse: Codes, history: Codes | None, max_history: int) -> Codes:
@@ -82,10 +122,23 @@ class FineStage:
             return new
         return np.hstack([history[:, -max_history:], new])
 
-    @torch.inference_mode()
-    def _fill(self, codes: Tensor, first_new: int, sampling: SamplingConfig, generator: torch.Generator) -> None:
-        """Draw the codebooks above the coarse ones for frames `first_new` … of `codes` [T, K], lowest first."""
-        size = self._config.codec.codebook_size
-        for codebook in range(self._config.coarse.num_codebooks, self._config.fine.num_codebooks):
-            logits = self._model(codebook, codes[None], num_codes=size, first_frame=first_new)[0]
-            codes[first_new:, codebook] = draw(logits, sampling.fine_temperature, sampling, generator)
+    def _run(
+        self,
+        known: Codes,
+        num_history: int,
+        num_new: int,
+        windows: list[tuple[int, int]],
+        window_frames: int,
+        sampling: SamplingConfig,
+        generator: torch.Generator,
+    ) -> FineRun:
+        return FineRun(
+            codes=torch.from_numpy(known.T.copy()),
+            num_history=num_history,
+            num_new=num_new,
+            windows=windows,
+            window_frames=window_frames,
+            codebook=self._config.coarse.num_codebooks,
+            sampling=sampling,
+            generator=generator,
+        )

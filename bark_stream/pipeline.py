@@ -23,7 +23,7 @@ from bark_stream.codec import Codec, CodecState
 from bark_stream.config import ChunkPolicy, ModelConfig, SamplingConfig
 from bark_stream.errors import ConfigError
 from bark_stream.events import Chunk, Event, GuardFired, SentenceDone
-from bark_stream.fine import FineStage
+from bark_stream.fine import FineRun, FineStage
 from bark_stream.guards import SilenceState, budget_s, cut_silence, find_loop
 from bark_stream.semantic import SemanticRun, SemanticStage
 from bark_stream.state import SpeechState
@@ -42,8 +42,8 @@ LAST_WINDOW_STRETCH = 1.5
 class Stage(enum.Enum):
     SEMANTIC = "semantic"
     COARSE = "coarse"
-    SOUND = "sound"
-    """Fine codes and samples of what the coarse stage has made."""
+    FINE = "fine"
+    CODEC = "codec"
 
 
 @dataclass(slots=True)
@@ -71,6 +71,10 @@ class SentenceRun:
     silence: SilenceState
     codes: NDArray[np.int64]
     """[num_codebooks, T] frames handed to the codec."""
+    fine: FineRun | None = None
+    """The frames after those, on their way through the fine stage."""
+    num_filling: int = 0
+    """So many of them go to the codec; the rest is looked ahead at."""
     num_windows: int = 0
     num_samples: int = 0
     is_finished: bool = False
@@ -149,8 +153,12 @@ class Pipeline:
             return None
         if run.coarse.is_window_open:
             return Stage.COARSE
-        if self._num_frames_ready(run) > 0 or self._is_coarse_complete(run):
-            return Stage.SOUND
+        if run.fine is not None:
+            return Stage.CODEC if run.fine.is_finished else Stage.FINE
+        if self._num_frames_ready(run) > 0:
+            return Stage.FINE
+        if self._is_coarse_complete(run):
+            return Stage.CODEC
         return Stage.COARSE if self._window_tokens(run) else Stage.SEMANTIC
 
     def step(self, stage: Stage, runs: Sequence[SentenceRun]) -> list[tuple[SentenceRun, Event]]:
@@ -161,8 +169,10 @@ class Pipeline:
                 events = self._step_semantic(runs)
             case Stage.COARSE:
                 events = self._step_coarse(runs)
-            case Stage.SOUND:
-                events = [(run, event) for run in runs for event in self._step_sound(run)]
+            case Stage.FINE:
+                events = self._step_fine(runs)
+            case Stage.CODEC:
+                events = [(run, event) for run in runs for event in self._step_codec(run)]
         share_s = (time.perf_counter() - started) / len(runs)
         for run in runs:
             run.times[stage].compute_s += share_s
@@ -289,14 +299,35 @@ class Pipeline:
                 self.coarse.end(run.coarse)
         return []
 
-    def _step_sound(self, run: SentenceRun) -> list[Event]:
-        num_ready = self._num_frames_ready(run)
-        run.times[Stage.SOUND].num_tokens += num_ready
-        if num_ready:
-            run.codes = np.hstack([run.codes, self._fine_codes(run, num_ready)])
+    def _step_fine(self, runs: Sequence[SentenceRun]) -> list[tuple[SentenceRun, Event]]:
+        for run in runs:
+            if run.fine is None:
+                run.num_filling = self._num_frames_ready(run)
+                run.fine = self._begin_fine(run)
+                run.times[Stage.FINE].num_tokens += run.num_filling
+            self.fine.step(run.fine)
+        return []
+
+    def _begin_fine(self, run: SentenceRun) -> FineRun:
+        """A fine run over the coarse frames after those already made sound."""
+        coarse = self.coarse.codes(run.coarse, first_frame=run.num_frames)
+        history = None if run.history is None else run.history.fine
+        window = run.policy.fine_window_frames
+        if window is None:
+            return self.fine.begin_whole(coarse, history, run.sampling, run.fine_generator)
+        spoken = run.codes if history is None else np.hstack([history, run.codes])
+        window = self._fine_window_frames(window)
+        return self.fine.begin_next(coarse, spoken, window, run.sampling, run.fine_generator)
+
+    def _step_codec(self, run: SentenceRun) -> list[Event]:
+        num_new = run.num_filling
+        if run.fine is not None:
+            run.codes = np.hstack([run.codes, self.fine.finish(run.fine)[:, :num_new]])
+            run.fine, run.num_filling = None, 0
+        run.times[Stage.CODEC].num_tokens += num_new
         if not run.codec.layers and run.policy.warm_codec and run.state.voice is not None:
             run.codec = self._warm_codec(run.state.voice)
-        pcm = self.codec.decode(torch.from_numpy(run.codes[None, :, run.num_frames - num_ready :]), run.codec)
+        pcm = self.codec.decode(torch.from_numpy(run.codes[None, :, run.num_frames - num_new :]), run.codec)
         run.is_finished = self._is_coarse_complete(run)
         if run.is_finished:
             pcm = torch.cat([pcm, self.codec.finish(run.codec)], -1)
@@ -311,17 +342,6 @@ class Pipeline:
             if len(self._warm_codecs) > MAX_WARM_VOICES:
                 del self._warm_codecs[next(iter(self._warm_codecs))]
         return self._warm_codecs[voice].clone()
-
-    def _fine_codes(self, run: SentenceRun, num_ready: int) -> NDArray[np.int64]:
-        """[num_codebooks, num_ready] for the frames after those already made sound."""
-        coarse = self.coarse.codes(run.coarse, first_frame=run.num_frames)
-        history = None if run.history is None else run.history.fine
-        window = run.policy.fine_window_frames
-        if window is None:
-            return self.fine.fill_whole(coarse, history, run.sampling, run.fine_generator)
-        spoken = run.codes if history is None else np.hstack([history, run.codes])
-        window = self._fine_window_frames(window)
-        return self.fine.fill_next(coarse, spoken, window, run.sampling, run.fine_generator)[:, :num_ready]
 
     def _hand_over(self, run: SentenceRun, pcm: NDArray[np.float32]) -> list[Event]:
         events: list[Event] = []

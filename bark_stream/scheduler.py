@@ -31,7 +31,8 @@ def choose(candidates: Sequence[Candidate]) -> tuple[Stage, list[int]]:
     """The stage to step and the streams that do, most urgent first. `candidates` must not be empty."""
     ordered = sorted(candidates, key=_urgency)
     stage = ordered[0].stage
-    if stage is Stage.SOUND:
+    if stage in (Stage.FINE, Stage.CODEC):
+        # Nothing is shared in these steps; company would only make the first one wait.
         return stage, [ordered[0].stream]
     return stage, [candidate.stream for candidate in ordered if candidate.stage is stage]
 

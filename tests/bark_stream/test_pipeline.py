@@ -127,7 +127,7 @@ def test_reference_tokens_equal_suno(
 def test_reference_long_clip_crosses_fine_windows(pipeline: Pipeline, models: Models) -> None:
     """At least one of the greedy clips above needs a second fine window; this one is sure to."""
     coarse = np.random.default_rng(0).integers(0, 64, (2, 300))
-    fine = pipeline.fine.fill_whole(coarse, None, GREEDY, torch.Generator())
+    fine = pipeline.fine.finish(pipeline.fine.begin_whole(coarse, None, GREEDY, torch.Generator()))
     assert np.array_equal(fine, fine_codes(models, pipeline.config, coarse, None))
     assert fine.shape[1] > 2 * pipeline.config.fine.window_frames
 

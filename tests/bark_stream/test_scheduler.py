@@ -5,15 +5,15 @@ from __future__ import annotations
 from bark_stream.pipeline import Stage
 from bark_stream.scheduler import Candidate, choose
 
-SEMANTIC, COARSE, SOUND = Stage.SEMANTIC, Stage.COARSE, Stage.SOUND
+SEMANTIC, COARSE, CODEC = Stage.SEMANTIC, Stage.COARSE, Stage.CODEC
 
 
 def test_choose_about_to_run_dry_comes_first() -> None:
     """A stream with little audio left goes before one that waits for its first, and that before one with plenty."""
     plenty = Candidate(1, SEMANTIC, 1, 2.0)
     first = Candidate(2, COARSE, 2, None)
-    dry = Candidate(3, SOUND, 3, 0.1)
-    assert choose([plenty, first, dry]) == (SOUND, [3])
+    dry = Candidate(3, CODEC, 3, 0.1)
+    assert choose([plenty, first, dry]) == (CODEC, [3])
     assert choose([plenty, first]) == (COARSE, [2])
     assert choose([plenty]) == (SEMANTIC, [1])
 
@@ -31,10 +31,10 @@ def test_choose_same_stage_shares_the_step() -> None:
 
 def test_choose_first_audio_in_order_of_arrival() -> None:
     """Among those who wait for their first audio, whoever came first goes first."""
-    assert choose([Candidate(1, SOUND, 9, None), Candidate(2, SOUND, 3, None)]) == (SOUND, [2])
+    assert choose([Candidate(1, CODEC, 9, None), Candidate(2, CODEC, 3, None)]) == (CODEC, [2])
 
 
 def test_choose_driest_first_and_least_ahead_first() -> None:
     """Within a class the stream with the least audio ahead goes first."""
-    assert choose([Candidate(1, SOUND, 1, 0.2), Candidate(2, SOUND, 2, 0.1)])[1] == [2]
-    assert choose([Candidate(1, SOUND, 1, 3.0), Candidate(2, SOUND, 2, 1.0)])[1] == [2]
+    assert choose([Candidate(1, CODEC, 1, 0.2), Candidate(2, CODEC, 2, 0.1)])[1] == [2]
+    assert choose([Candidate(1, CODEC, 1, 3.0), Candidate(2, CODEC, 2, 1.0)])[1] == [2]

@@ -88,10 +88,10 @@ def bench_small(num_tokens: int) -> dict[str, float]:
     coarse = torch.randint(0, 1024, (2, 75)).numpy()
     greedy, generator = SamplingConfig.greedy(), torch.Generator()
     figures["fine_whole_window_s"] = median_s(
-        lambda: pipeline.fine.fill_whole(coarse, voice.fine, greedy, generator), num_runs=1
+        lambda: pipeline.fine.finish(pipeline.fine.begin_whole(coarse, voice.fine, greedy, generator)), num_runs=1
     )
     figures["fine_bounded_window_s"] = median_s(
-        lambda: pipeline.fine.fill_next(coarse, voice.fine, 256, greedy, generator), num_runs=3
+        lambda: pipeline.fine.finish(pipeline.fine.begin_next(coarse, voice.fine, 256, greedy, generator)), num_runs=3
     )
     figures["codec_s_per_audio_s"] = _codec_s(pipeline.codec, [CODEC_FRAMES]) / (CODEC_FRAMES / 75)
     figures["peak_mb"] = peak_mb()

@@ -46,7 +46,7 @@ def test_say_json_is_one_object(model: str, tmp_path: Path, capsys: pytest.Captu
     assert say(model, "Hello there.", "-o", str(tmp_path / "a.wav"), "--json") == 0
     figures = json.loads(capsys.readouterr().out)
     assert set(figures) == {"audio_s", "load_s", "ttfa_s", "synth_s", "rtf", "peak_mb", "tokens_per_s"}
-    assert set(figures["tokens_per_s"]) == {"semantic", "coarse", "sound"}
+    assert set(figures["tokens_per_s"]) == {"semantic", "coarse", "fine", "codec"}
     assert figures["audio_s"] == 0.6
     assert 0 < figures["ttfa_s"] <= figures["synth_s"]
 
