@@ -31,6 +31,8 @@ from bark_stream.voice import Voice
 
 LOOP_CHECK_TOKENS = 16
 """Semantic tokens between two looks for a loop."""
+MAX_CODEC_FRAMES = 25
+"""Decoded in one step: a third of a second, so that neither a cancel nor another stream waits for long."""
 WARM_UP_FRAMES = 38
 """Half a second of the voice goes through the codec before a stream's first frame (`ChunkPolicy.warm_codec`)."""
 MAX_WARM_VOICES = 64
@@ -70,11 +72,13 @@ class SentenceRun:
     codec: CodecState
     silence: SilenceState
     codes: NDArray[np.int64]
-    """[num_codebooks, T] frames handed to the codec."""
+    """[num_codebooks, T] frames that are complete."""
+    num_undecoded: int = 0
+    """The newest of them, for the codec."""
     fine: FineRun | None = None
     """The frames after those, on their way through the fine stage."""
     num_filling: int = 0
-    """So many of them go to the codec; the rest is looked ahead at."""
+    """So many of them will be complete; the rest is looked ahead at."""
     num_windows: int = 0
     num_samples: int = 0
     is_finished: bool = False
@@ -153,9 +157,9 @@ class Pipeline:
             return None
         if run.coarse.is_window_open:
             return Stage.COARSE
-        if run.fine is not None:
-            return Stage.CODEC if run.fine.is_finished else Stage.FINE
-        if self._num_frames_ready(run) > 0:
+        if run.num_undecoded:
+            return Stage.CODEC
+        if run.fine is not None or self._num_frames_ready(run) > 0:
             return Stage.FINE
         if self._is_coarse_complete(run):
             return Stage.CODEC
@@ -304,8 +308,11 @@ class Pipeline:
             if run.fine is None:
                 run.num_filling = self._num_frames_ready(run)
                 run.fine = self._begin_fine(run)
-                run.times[Stage.FINE].num_tokens += run.num_filling
             self.fine.step(run.fine)
+            if run.fine.is_finished:
+                run.codes = np.hstack([run.codes, self.fine.finish(run.fine)[:, : run.num_filling]])
+                run.times[Stage.FINE].num_tokens += run.num_filling
+                run.num_undecoded, run.fine = run.num_filling, None
         return []
 
     def _begin_fine(self, run: SentenceRun) -> FineRun:
@@ -320,15 +327,14 @@ class Pipeline:
         return self.fine.begin_next(coarse, spoken, window, run.sampling, run.fine_generator)
 
     def _step_codec(self, run: SentenceRun) -> list[Event]:
-        num_new = run.num_filling
-        if run.fine is not None:
-            run.codes = np.hstack([run.codes, self.fine.finish(run.fine)[:, :num_new]])
-            run.fine, run.num_filling = None, 0
-        run.times[Stage.CODEC].num_tokens += num_new
         if not run.codec.layers and run.policy.warm_codec and run.state.voice is not None:
             run.codec = self._warm_codec(run.state.voice)
-        pcm = self.codec.decode(torch.from_numpy(run.codes[None, :, run.num_frames - num_new :]), run.codec)
-        run.is_finished = self._is_coarse_complete(run)
+        first = run.num_frames - run.num_undecoded
+        codes = run.codes[None, :, first : first + MAX_CODEC_FRAMES]
+        pcm = self.codec.decode(torch.from_numpy(codes), run.codec)
+        run.num_undecoded -= codes.shape[2]
+        run.times[Stage.CODEC].num_tokens += codes.shape[2]
+        run.is_finished = not run.num_undecoded and self._is_coarse_complete(run)
         if run.is_finished:
             pcm = torch.cat([pcm, self.codec.finish(run.codec)], -1)
         return self._hand_over(run, pcm[0].numpy())
@@ -351,7 +357,8 @@ class Pipeline:
         )
         if guard is not None and guard not in run.guards:
             run.guards.append(guard)
-            events.append(GuardFired(run.index, guard, run.num_frames / config.frame_rate_hz))
+            decoded_s = (run.num_frames - run.num_undecoded) / config.frame_rate_hz
+            events.append(GuardFired(run.index, guard, decoded_s))
         if len(pcm):
             events.append(Chunk(run.index, pcm, run.state.num_samples + run.num_samples))
             run.num_samples += len(pcm)
