@@ -29,20 +29,8 @@ class BarkStreamError(Exception):
     code: ClassVar[str] = "internal"
 
 
-class ConfigError(BarkStreamError):
-    code = "bad_config"
-
-    def __init__(self, field: str, problem: str) -> None:
-        super().__init__(field, problem)
-        self.field = field
-        self.problem = problem
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.problem}"
-
-
-class CheckpointError(BarkStreamError):
-    code = "bad_checkpoint"
+class _ProblemWith(BarkStreamError):
+    """What is at fault, by name, and what is wrong with it."""
 
     def __init__(self, source: str, problem: str) -> None:
         super().__init__(source, problem)
@@ -51,6 +39,16 @@ class CheckpointError(BarkStreamError):
 
     def __str__(self) -> str:
         return f"{self.source}: {self.problem}"
+
+
+class ConfigError(_ProblemWith):
+    """`source` is the setting."""
+
+    code = "bad_config"
+
+
+class CheckpointError(_ProblemWith):
+    code = "bad_checkpoint"
 
 
 class UnknownModel(CheckpointError):
@@ -97,52 +95,23 @@ class UnknownVoice(RequestError):
         return f"no voice is named {self.voice!r}" + (f"; there are {some}" if some else "")
 
 
-class BadVoice(RequestError):
+class BadVoice(_ProblemWith, RequestError):
     code = "bad_voice"
-
-    def __init__(self, source: str, problem: str) -> None:
-        super().__init__(source, problem)
-        self.source = source
-        self.problem = problem
 
     def __str__(self) -> str:
         return f"voice {self.source}: {self.problem}"
 
 
-class BadAudio(RequestError):
+class BadAudio(_ProblemWith, RequestError):
     code = "bad_audio"
 
-    def __init__(self, source: str, problem: str) -> None:
-        super().__init__(source, problem)
-        self.source = source
-        self.problem = problem
 
-    def __str__(self) -> str:
-        return f"{self.source}: {self.problem}"
-
-
-class OutputError(BarkStreamError):
+class OutputError(_ProblemWith):
     code = "bad_output"
 
-    def __init__(self, target: str, problem: str) -> None:
-        super().__init__(target, problem)
-        self.target = target
-        self.problem = problem
 
-    def __str__(self) -> str:
-        return f"{self.target}: {self.problem}"
-
-
-class DownloadError(BarkStreamError):
+class DownloadError(_ProblemWith):
     code = "download_failed"
-
-    def __init__(self, source: str, problem: str) -> None:
-        super().__init__(source, problem)
-        self.source = source
-        self.problem = problem
-
-    def __str__(self) -> str:
-        return f"{self.source}: {self.problem}"
 
 
 class EngineError(BarkStreamError):

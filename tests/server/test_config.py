@@ -64,7 +64,7 @@ def test_config_names_what_is_wrong(flags: tuple[str, ...], environment: dict[st
     """A setting that cannot be right stops the start and is named."""
     with pytest.raises(ConfigError) as caught:
         _read(*flags, **environment)
-    assert caught.value.field == field
+    assert caught.value.source == field
 
 
 def test_config_refuses_an_empty_keys_file(tmp_path: Path) -> None:
