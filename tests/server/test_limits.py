@@ -15,7 +15,7 @@ def test_limits_refuse_negative_values(name: str) -> None:
     """No limit may be below zero, and the error names it."""
     with pytest.raises(ConfigError) as caught:
         Limits(**{name: -1})
-    assert caught.value.field == name
+    assert caught.value.source == name
 
 
 def test_limits_refuse_a_replay_smaller_than_what_may_be_under_way() -> None:
