@@ -50,11 +50,11 @@ class CodecTrainingConfig:
     num_filters: int = 16
     batch_size: int = 4
     crop_samples: int = 32 * HOP_SAMPLES
-    waveform_steps: int = 300
+    waveform_steps: int = 150
     """Steps of waveform error alone."""
-    ramp_steps: int = 300
+    ramp_steps: int = 150
     """Steps over which the log-mel loss reaches its weight."""
-    quantizer_from_step: int = 2000
+    quantizer_from_step: int = 1400
     """Where codebooks are fitted and used."""
     mel_weight: float = 15.0
     wave_weight: float = 6.0

@@ -37,11 +37,11 @@ TEXT_KINDS = (*SOUND_KINDS, "alignment", "expressive_alignment")
 SHARDS, STREAMS, RUNS = "shards", "streams", "runs"
 
 _PACES = {
-    "codec": RunConfig(num_steps=6000, learning_rate=1e-3, betas=(0.9, 0.99), clip_norm=5.0, weight_decay=0.0),
-    "decoder": RunConfig(num_steps=4000, learning_rate=6e-4, betas=(0.9, 0.99), clip_norm=5.0, weight_decay=0.0),
-    "semantic": RunConfig(num_steps=4000, learning_rate=1.5e-3, weight_decay=0.02),
-    "coarse": RunConfig(num_steps=4000, learning_rate=1e-3, weight_decay=0.02),
-    "fine": RunConfig(num_steps=3000, learning_rate=1e-3, weight_decay=0.02),
+    "codec": RunConfig(num_steps=3000, learning_rate=3e-3, betas=(0.9, 0.99), clip_norm=5.0, weight_decay=0.0),
+    "decoder": RunConfig(num_steps=4000, learning_rate=1e-3, betas=(0.9, 0.99), clip_norm=5.0, weight_decay=0.0),
+    "semantic": RunConfig(num_steps=6000, learning_rate=2e-3, weight_decay=0.02),
+    "coarse": RunConfig(num_steps=4000, learning_rate=2e-3, weight_decay=0.02),
+    "fine": RunConfig(num_steps=3000, learning_rate=2e-3, weight_decay=0.02),
     "semantic_encoder": RunConfig(num_steps=1500, learning_rate=2e-3, weight_decay=0.01),
 }
 
