@@ -42,6 +42,12 @@ class FineRun:
     def is_finished(self) -> bool:
         return not self.windows
 
+    @property
+    def new_codes(self) -> Codes:
+        """[num_codebooks, T] of the new frames, complete once the run is finished."""
+        codes: Codes = self.codes.numpy().T[:, self.num_history : self.num_history + self.num_new]
+        return codes
+
 
 class FineStage:
     def __init__(self, model: FineGPT, config: ModelConfig) -> None:
@@ -111,8 +117,7 @@ class FineStage:
         """All passes that are left: [num_codebooks, T] of the new frames."""
         while not run.is_finished:
             self.step(run)
-        filled: Codes = run.codes.numpy().T[:, run.num_history : run.num_history + run.num_new]
-        return filled
+        return run.new_codes
 
     def _unfilled(self, coarse: Codes, history: Codes | None, max_history: int) -> Codes:
         """[num_codebooks, H + T]: history, then the coarse codes with the rest unknown."""

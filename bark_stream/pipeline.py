@@ -310,7 +310,7 @@ class Pipeline:
                 run.fine = self._begin_fine(run)
             self.fine.step(run.fine)
             if run.fine.is_finished:
-                run.codes = np.hstack([run.codes, self.fine.finish(run.fine)[:, : run.num_filling]])
+                run.codes = np.hstack([run.codes, run.fine.new_codes[:, : run.num_filling]])
                 run.times[Stage.FINE].num_tokens += run.num_filling
                 run.num_undecoded, run.fine = run.num_filling, None
         return []
