@@ -85,10 +85,6 @@ class ClientSession:
     def has_live_contexts(self) -> bool:
         return bool(self._contexts)
 
-    @property
-    def live_contexts(self) -> tuple[str, ...]:
-        return tuple(self._contexts)
-
     def open(self, options: Open) -> ContextRecord:
         """A new context, of which `announce` tells the server.
 
