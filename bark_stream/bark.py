@@ -83,6 +83,7 @@ class Bark:
             CoarseStage(models.coarse, self.config, num_slots),
             FineStage(models.fine, self.config),
             Codec(self.config.codec, checkpoint.codec, source=checkpoint.source),
+            phones=checkpoint.phones,
         )
 
     @property
@@ -124,7 +125,13 @@ class Bark:
         """A run for one sentence, nothing computed yet. Raises: EmptyText, TextTooLong."""
         tokens = np.array(self.encode(sentence.text), dtype=np.int64)
         return self.pipeline.begin(
-            sentence.index, sentence.text, tokens, state, policy, sampling or self.config.sampling
+            sentence.index,
+            sentence.text,
+            tokens,
+            state,
+            policy,
+            sampling or self.config.sampling,
+            self._encoder.words(sentence.text),
         )
 
     def speak(

@@ -20,6 +20,16 @@ class Word:
     end_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class MouthShape:
+    """How a speaking face holds its mouth, in seconds from the sentence's first sample."""
+
+    shape: str
+    """One of `bark_stream.mouth.SHAPES`."""
+    start_s: float
+    end_s: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Chunk:
     """Audio handed over at once. Chunks of a stream are gapless."""
@@ -30,6 +40,11 @@ class Chunk:
     """[T] mono at the model's sample rate, nominally -1 … 1 (EnCodec does not clip)."""
     start_sample: int
     """Its first sample on the stream's clock."""
+    words: tuple[Word, ...] | None = None
+    """Those that begin in this audio; None when the model cannot tell. A word that goes on in audio not yet thought of
+    ends, for now, where thought ends."""
+    mouth_shapes: tuple[MouthShape, ...] = ()
+    """Of this audio, without gaps; empty when the model cannot tell."""
 
     @property
     def end_sample(self) -> int:
@@ -44,8 +59,8 @@ class SentenceDone:
     start_sample: int
     num_samples: int
     compute_s: float
-    words: tuple[Word, ...] = ()
-    """Empty when the model cannot tell."""
+    words: tuple[Word, ...] | None = None
+    """All of them, those of its chunks and any that were never clearly heard; None when the model cannot tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,10 @@ class SilenceState:
     has_sounded: bool
     """False: still before the stream's first sound."""
     num_silent_blocks: int = 0
+    num_blocks: int = 0
+    """Seen so far."""
+    dropped_blocks: list[int] = field(default_factory=list)
+    """Those of them that are not heard."""
 
 
 def cut_silence(
@@ -75,4 +79,6 @@ def cut_silence(
             keep[index], guard = False, guard or "leading_silence"
         elif state.num_silent_blocks > max_blocks:
             keep[index], guard = False, "silence"
+    state.dropped_blocks += [state.num_blocks + index for index in np.flatnonzero(~keep).tolist()]
+    state.num_blocks += len(blocks)
     return blocks[keep].reshape(-1), guard

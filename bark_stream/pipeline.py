@@ -18,15 +18,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bark_stream.alignment import TextWord
 from bark_stream.coarse import CoarseRun, CoarseStage
 from bark_stream.codec import Codec, CodecState
 from bark_stream.config import ChunkPolicy, ModelConfig, SamplingConfig
 from bark_stream.errors import ConfigError
-from bark_stream.events import Chunk, Event, GuardFired, SentenceDone
+from bark_stream.events import Chunk, Event, GuardFired, MouthShape, SentenceDone, Word
 from bark_stream.fine import FineRun, FineStage
 from bark_stream.guards import SilenceState, budget_s, cut_silence, find_loop
 from bark_stream.semantic import SemanticRun, SemanticStage
 from bark_stream.state import SpeechState
+from bark_stream.timing import SentenceTiming, TimingClock
 from bark_stream.voice import Voice
 
 LOOP_CHECK_TOKENS = 16
@@ -71,6 +73,7 @@ class SentenceRun:
     fine_generator: torch.Generator
     codec: CodecState
     silence: SilenceState
+    timing: SentenceTiming
     codes: NDArray[np.int64]
     """[num_codebooks, T] frames that are complete."""
     num_undecoded: int = 0
@@ -98,13 +101,26 @@ class Pipeline:
     """The stages of one loaded model."""
 
     def __init__(
-        self, config: ModelConfig, semantic: SemanticStage, coarse: CoarseStage, fine: FineStage, codec: Codec
+        self,
+        config: ModelConfig,
+        semantic: SemanticStage,
+        coarse: CoarseStage,
+        fine: FineStage,
+        codec: Codec,
+        *,
+        phones: tuple[str, ...] = (),
     ) -> None:
+        """Args: phones: what each semantic token stands for, where that is known."""
         self.config = config
         self.semantic = semantic
         self.coarse = coarse
         self.fine = fine
         self.codec = codec
+        self._clock = TimingClock(
+            rate_hz=config.semantic.rate_hz,
+            block_s=config.codec.hop_samples / config.codec.sample_rate_hz,
+            phones=phones,
+        )
         self._warm_codecs: dict[Voice, CodecState] = {}
 
     def check(self, policy: ChunkPolicy) -> None:
@@ -120,12 +136,14 @@ class Pipeline:
         state: SpeechState,
         policy: ChunkPolicy,
         sampling: SamplingConfig,
+        words: Sequence[TextWord] = (),
     ) -> SentenceRun:
         """A run for one sentence; nothing is computed yet.
 
         Args:
             text: as it is spoken, for the duration guard.
             text_tokens: [max_text_tokens], offset and padded.
+            words: of the text, whose times are wanted.
         """
         config = self.config
         history = state.history(policy.carry, config)
@@ -136,6 +154,7 @@ class Pipeline:
             sampling=sampling,
             generator=state.generator("semantic"),
             max_tokens=None if budget is None else math.ceil(budget * config.semantic.rate_hz),
+            words=words,
         )
         return SentenceRun(
             index=index,
@@ -148,6 +167,7 @@ class Pipeline:
             fine_generator=state.generator("fine"),
             codec=state.codec.clone(),
             silence=SilenceState(has_sounded=state.num_samples > 0),
+            timing=SentenceTiming(self._clock),
             codes=np.zeros((config.fine.num_codebooks, 0), dtype=np.int64),
         )
 
@@ -360,10 +380,28 @@ class Pipeline:
             decoded_s = (run.num_frames - run.num_undecoded) / config.frame_rate_hz
             events.append(GuardFired(run.index, guard, decoded_s))
         if len(pcm):
-            events.append(Chunk(run.index, pcm, run.state.num_samples + run.num_samples))
+            start_sample = run.state.num_samples + run.num_samples
             run.num_samples += len(pcm)
+            words, shapes = self._tell(run)
+            events.append(Chunk(run.index, pcm, start_sample, words, shapes))
         return events
+
+    def _tell(self, run: SentenceRun) -> tuple[tuple[Word, ...] | None, tuple[MouthShape, ...]]:
+        """Words and mouth shapes of the audio up to here that were not told."""
+        tokens, dropped = run.semantic.tokens, run.silence.dropped_blocks
+        before_s = run.num_samples / self.config.codec.sample_rate_hz
+        shapes = run.timing.tell_shapes(tokens, dropped, before_s=before_s)
+        if run.semantic.alignment is None:
+            return None, shapes
+        words = run.timing.tell_words(
+            run.semantic.alignment, tokens, dropped, before_s=before_s, is_last=run.is_finished
+        )
+        return words, shapes
 
     def _done(self, run: SentenceRun) -> SentenceDone:
         self.end(run)
-        return SentenceDone(run.index, run.state.num_samples, run.num_samples, run.compute_s)
+        if run.semantic.alignment is not None:
+            # A last chunk that was nothing but silence told nothing.
+            self._tell(run)
+        words = None if run.semantic.alignment is None else tuple(run.timing.words)
+        return SentenceDone(run.index, run.state.num_samples, run.num_samples, run.compute_s, words)

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from bark_stream.alignment import TextAlignment, TextWord
 from bark_stream.config import SamplingConfig, SemanticConfig
 from bark_stream.kv_cache import KVCache
 from bark_stream.sampling import draw_semantic
-from bark_stream.transformer import CausalGPT, Span
+from bark_stream.transformer import CausalGPT, Gaze, Span
 
 
 @dataclass(slots=True)
@@ -31,6 +32,8 @@ class SemanticRun:
     sampling: SamplingConfig
     generator: torch.Generator
     tokens: list[int] = field(default_factory=list)
+    alignment: TextAlignment | None = None
+    """Where in its text it is; None for a model without heads that tell."""
     slot: int | None = None
     is_finished: bool = False
 
@@ -56,9 +59,11 @@ class SemanticStage:
         sampling: SamplingConfig,
         generator: torch.Generator,
         max_tokens: int | None = None,
+        words: Sequence[TextWord] = (),
     ) -> SemanticRun:
         """Args:
         text_tokens: [max_text_tokens] int64, offset and padded.
+        words: of the text, whose times are wanted.
         history: [N] int64 semantic tokens spoken before, or None; only the last max_history_tokens count.
         max_tokens: at most config.max_new_tokens, which it is without it.
         """
@@ -68,7 +73,10 @@ class SemanticStage:
             recent = history[-config.max_history_tokens :]
             padded[: len(recent)] = recent
         limit = config.max_new_tokens if max_tokens is None else min(max_tokens, config.max_new_tokens)
-        return SemanticRun(text_tokens, padded, limit, sampling, generator)
+        alignment = None
+        if config.alignment_heads and words:
+            alignment = TextAlignment(tuple(words), int((text_tokens != config.text_pad_token).sum()))
+        return SemanticRun(text_tokens, padded, limit, sampling, generator, alignment=alignment)
 
     @torch.inference_mode()
     def step(self, runs: Sequence[SemanticRun]) -> None:
@@ -81,8 +89,11 @@ class SemanticStage:
             else:
                 embeddings.append(self._model.embed(torch.tensor(run.tokens[-1:])))
             spans.append(Span(run.slot, len(embeddings[-1])))
-        hidden = self._model.step(torch.cat(embeddings), spans, self.cache)
+        gaze = self._gaze(runs)
+        hidden = self._model.step(torch.cat(embeddings), spans, self.cache, gaze)
         for run, logits in zip(runs, self._logits(hidden), strict=True):
+            if gaze is not None and run.alignment is not None and run.slot in gaze.weights:
+                run.alignment.push(gaze.weights[run.slot].numpy())
             self._extend(run, logits)
 
     def finish(self, run: SemanticRun) -> None:
@@ -95,6 +106,15 @@ class SemanticStage:
         if run.slot is not None:
             self.cache.release(run.slot)
             run.slot = None
+
+    def _gaze(self, runs: Sequence[SemanticRun]) -> Gaze | None:
+        """Watches the text of the runs that have an alignment, if there are any."""
+        watched = {
+            run.slot: run.alignment.num_text_tokens
+            for run in runs
+            if run.alignment is not None and run.slot is not None
+        }
+        return Gaze(self._config.alignment_heads, watched) if watched else None
 
     def _prefix(self, run: SemanticRun) -> Tensor:
         """[max_text_tokens + 1, C]: text and history summed, then the infer token."""

@@ -6,13 +6,17 @@ Knows the checkpoint's tokenizer and nothing of sentences: what is too long here
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable
 
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
+from bark_stream.alignment import TextWord
 from bark_stream.config import SemanticConfig
 from bark_stream.errors import CheckpointError, EmptyText, TextTooLong
 
+# Han and kana have no spaces between words: each character counts as one.
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff][^\w\s]*|[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+")
 _SPACES = re.compile(r"\s+")
 _TAG = re.compile(r"\[[^\]\n]{0,40}\]")
 _SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -80,14 +84,27 @@ class TextEncoder:
         """As `encode`, filled up to `max_text_tokens` with `text_pad_token`."""
         return pad_to(self.encode(text), self._config.max_text_tokens, self._config.text_pad_token)
 
+    def words(self, text: str) -> tuple[TextWord, ...]:
+        """The words of one sentence, each with its first text token; Chinese and Japanese characters count as words."""
+        text = _well_formed(text)
+        offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        starts = [start for start, _ in offsets]
+        return tuple(
+            TextWord(match.group(), max(0, bisect_right(starts, match.start()) - 1)) for match in _WORD.finditer(text)
+        )
+
     def num_tokens(self, text: str) -> int:
         """Length of the text in tokens, however long it is."""
         return len(self._ids(text))
 
     def _ids(self, text: str) -> list[int]:
-        well_formed = text.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair becomes "?"
-        ids: list[int] = self._tokenizer.encode(normalize_whitespace(well_formed), add_special_tokens=False).ids
+        ids: list[int] = self._tokenizer.encode(_well_formed(text), add_special_tokens=False).ids
         return ids
+
+
+def _well_formed(text: str) -> str:
+    """As the tokenizer gets it: half a surrogate pair becomes "?"."""
+    return normalize_whitespace(text.encode("utf-8", "replace").decode("utf-8"))
 
 
 def pad_to(tokens: list[int], num_tokens: int, pad_token: int) -> list[int]:

@@ -6,7 +6,8 @@ that a checkpoint loads as it is. Knows no tokens, no sampling: embeddings go in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 import torch
@@ -26,6 +27,27 @@ class Span(NamedTuple):
 
     slot: int
     num_positions: int
+
+
+@dataclass(slots=True)
+class Gaze:
+    """Where chosen heads look from each span's last position: collected while a step computes them."""
+
+    heads: tuple[tuple[int, int], ...]
+    """(layer, head)."""
+    num_positions: Mapping[int, int]
+    """By slot: only the first so many positions count; slots that are not named are not watched."""
+    weights: dict[int, Tensor] = field(default_factory=dict)
+    """By slot: [num_positions] float32, the sum over the heads, each of which adds up to 1."""
+
+    def look(self, layer: int, slot: int, query: Tensor, keys: Tensor) -> None:
+        """Args: query: [H, D] of the last position; keys: [H, T, D] of the slot."""
+        if slot not in self.num_positions:
+            return
+        for head in (head for of_layer, head in self.heads if of_layer == layer):
+            scores = keys[head, : self.num_positions[slot]] @ query[head] / query.shape[-1] ** 0.5
+            weights = scores.float().softmax(0)
+            self.weights[slot] = self.weights[slot] + weights if slot in self.weights else weights
 
 
 class Attention(nn.Module):
@@ -74,7 +96,7 @@ def _attend_whole(*, is_causal: bool) -> Attend:
     return attend
 
 
-def _attend_cached(cache: KVCache, spans: Sequence[Span]) -> Attend:
+def _attend_cached(cache: KVCache, spans: Sequence[Span], gaze: Gaze | None) -> Attend:
     """Attention of packed positions [N, H, D], each span over its own slot and no other.
 
     Linear layers see all spans as one matrix; attention goes slot by slot, so that a stream's result does not depend
@@ -87,6 +109,8 @@ def _attend_cached(cache: KVCache, spans: Sequence[Span]) -> Attend:
         for slot, num_positions in spans:
             last = first + num_positions
             keys, values = cache.write(layer, slot, k[first:last].transpose(0, 1), v[first:last].transpose(0, 1))
+            if gaze is not None:
+                gaze.look(layer, slot, q[last - 1], keys)
             query = q[first:last].transpose(0, 1)
             out = F.scaled_dot_product_attention(query[None], keys[None], values[None], is_causal=num_positions > 1)
             mixed[first:last] = out[0].transpose(0, 1)
@@ -125,13 +149,14 @@ class CausalGPT(nn.Module):
         positions = torch.arange(embeddings.shape[1], device=embeddings.device)
         return self._blocks(embeddings + self.transformer["wpe"](positions), _attend_whole(is_causal=True))
 
-    def step(self, embeddings: Tensor, spans: Sequence[Span], cache: KVCache) -> Tensor:
+    def step(self, embeddings: Tensor, spans: Sequence[Span], cache: KVCache, gaze: Gaze | None = None) -> Tensor:
         """The next positions of running streams, prefills and decode steps alike, packed one after another.
 
         Args:
             embeddings: [N, C]; N is the sum of the spans' positions.
             spans: whose positions these are, in order. More than one position only into an empty slot.
             cache: updated in place.
+            gaze: gets the weights of its heads.
         Returns: [len(spans), C] hidden state of each span's last position, after the last norm.
         Raises: EngineError if a slot would overflow, or is prefilled while it holds something.
         """
@@ -149,7 +174,7 @@ class CausalGPT(nn.Module):
         for _, num_positions in spans:
             total += num_positions
             lasts.append(total - 1)
-        hidden = self._blocks(embeddings + wpe, _attend_cached(cache, spans), last_positions=lasts)
+        hidden = self._blocks(embeddings + wpe, _attend_cached(cache, spans, gaze), last_positions=lasts)
         for slot, num_positions in spans:
             cache.advance(slot, num_positions)
         return hidden

@@ -31,5 +31,7 @@ class Checkpoint:
     tokenizer: str
     """A `tokenizers` tokenizer.json, as text."""
     voices: VoiceLibrary
+    phones: tuple[str, ...] = ()
+    """What each semantic token stands for; empty where tokens stand for no phones, as in Suno's models."""
     folder: Path | None = None
     """The folder of our own format that it was read from, where other files of the model may lie."""

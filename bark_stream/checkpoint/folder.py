@@ -3,6 +3,7 @@
 config.json            ModelConfig, "format", "version"
 semantic.safetensors   coarse.safetensors   fine.safetensors   codec.safetensors
 tokenizer.json
+semantic_vocab.json    the phone of each semantic token, in models whose tokens have one
 voices/**/*.npz        Suno's layout
 """
 
@@ -28,6 +29,7 @@ from bark_stream.voice_library import VoiceLibrary, voice_readers
 
 FORMAT = "bark-stream"
 VERSION = 1
+VOCABULARY = "semantic_vocab.json"
 _AVERAGE, _BOOK = "_codebook.embed_avg", "_codebook.embed"
 
 
@@ -54,6 +56,7 @@ def read_folder(folder: Path) -> Checkpoint:
         codec=_with_averages(parts["codec"]),
         tokenizer=read_text(folder / "tokenizer.json"),
         voices=VoiceLibrary(voice_readers(folder / "voices"), config),
+        phones=_read_phones(folder / VOCABULARY, config),
         folder=folder,
     )
     return check_tensors(checkpoint)
@@ -134,6 +137,17 @@ def _keep_foreign_files(old: Path, new: Path) -> None:
         if path.name != "voices" and not (new / path.name).exists():
             copy = shutil.copytree if path.is_dir() else shutil.copy2
             copy(path, new / path.name)
+
+
+def _read_phones(path: Path, config: ModelConfig) -> tuple[str, ...]:
+    if not path.exists():
+        return ()
+    phones = read_json(path).get("phone")
+    if not isinstance(phones, list) or len(phones) != config.semantic.vocab_size:
+        raise CheckpointError(str(path), f"`phone` must list {config.semantic.vocab_size} phones")
+    if not all(isinstance(phone, str) for phone in phones):
+        raise CheckpointError(str(path), "`phone` must list strings")
+    return tuple(phones)
 
 
 def _read_config(path: Path) -> ModelConfig:

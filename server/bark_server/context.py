@@ -5,12 +5,12 @@ text -> SentenceStream -> engine -> chunks -> Packetizer -> frames, paced by Pla
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from bark_server.errors import ClientError
 from bark_server.frames import FIRST_OF_SENTENCE, LAST_OF_CONTEXT, pack
 from bark_server.limits import Limits
-from bark_server.messages import Cancelled, Done, SentenceStarted, Words, WordTime, encode
+from bark_server.messages import Cancelled, Done, SentenceStarted, Viseme, Visemes, Words, WordTime, encode
 from bark_server.outlog import Entry
 from bark_server.pacing import Playback
 from bark_server.packets import Packetizer
@@ -18,7 +18,7 @@ from bark_server.speech import SpeechStream
 from bark_server.transcript import Transcript
 from bark_server.words import SpokenSentence
 from bark_stream.errors import BarkStreamError
-from bark_stream.events import Chunk, Event, SentenceDone, SentenceFailed
+from bark_stream.events import Chunk, Event, MouthShape, SentenceDone, SentenceFailed
 from bark_stream.sentences import Sentence, SentenceStream
 
 EARLY_S = 0.001
@@ -40,6 +40,7 @@ class Context:
         rate_hz: int,
         limits: Limits,
         now: float,
+        wants_visemes: bool = False,
     ) -> None:
         self.name = name
         self.number = number
@@ -58,6 +59,7 @@ class Context:
         self._open_speech = open_speech
         self._speech: SpeechStream | None = None
         self._rate_hz = rate_hz
+        self._wants_visemes = wants_visemes
         self._max_buffer_samples = limits.max_buffer_ms * rate_hz // 1000
         self._max_text_characters = limits.max_text_characters
         self._limit_samples = self._max_buffer_samples
@@ -135,7 +137,7 @@ class Context:
         elif isinstance(event, SentenceFailed):
             sentence = self._sentence(event.sentence)
             if sentence is not None:
-                sentence.finish(sentence.made_samples, ())
+                sentence.finish(sentence.made_samples, None)
             self._settle(event.sentence, now)
             raise self._failure(event.error)
 
@@ -220,6 +222,8 @@ class Context:
                 and (words := sentence.tell(self.transcript.s_per_character))
             ):
                 entries.append(self._text(encode(self._words(sentence, len(words)))))
+            if self._wants_visemes and (shapes := sentence.tell_shapes()):
+                entries.append(self._text(encode(self._visemes(sentence, shapes))))
             if sentence.is_done and sentence.end_samples <= end:
                 self._num_told += 1
         self._captioned_samples = self._next_caption_samples()
@@ -255,6 +259,21 @@ class Context:
                 for word in sentence.words[-num_new:]
             ),
             estimated=sentence.is_estimated,
+        )
+
+    def _visemes(self, sentence: SpokenSentence, shapes: Sequence[MouthShape]) -> Visemes:
+        start_ms = sentence.start_samples * 1000 / self._rate_hz
+        return Visemes(
+            context=self.name,
+            index=sentence.index,
+            visemes=tuple(
+                Viseme(
+                    shape=shape.shape,
+                    start_ms=round(start_ms + shape.start_s * 1000),
+                    end_ms=round(start_ms + shape.end_s * 1000),
+                )
+                for shape in shapes
+            ),
         )
 
     def _done(self) -> Done:
@@ -308,6 +327,7 @@ class Context:
         if sentence is None:
             sentence = self.transcript.begin(chunk.sentence, chunk.start_sample)
         sentence.made_samples = chunk.end_sample - sentence.start_samples
+        sentence.learn(chunk.words, chunk.mouth_shapes if self._wants_visemes else ())
         self._packetizer.push(chunk.pcm)
         self._made_samples = chunk.end_sample
         self._made_s = self.active_s = self._awaiting_since_s = now

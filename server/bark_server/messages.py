@@ -42,6 +42,8 @@ class Open(_Incoming, frozen=True, tag="open"):
     """What a sentence remembers of the ones before."""
     max_lead_ms: Annotated[int, Meta(ge=0, le=MAX_LEAD_MS)] | None = None
     """How far audio is sent ahead of its playback; 0: as fast as it can."""
+    visemes: bool = False
+    """Mouth shapes are wanted, if the model can tell them."""
 
 
 class Text(_Incoming, frozen=True, tag="text"):
@@ -153,6 +155,22 @@ class Words(_Outgoing, frozen=True, tag="words"):
     index: int
     words: tuple[WordTime, ...]
     estimated: bool
+
+
+class Viseme(Struct, frozen=True, kw_only=True):
+    shape: str
+    """One of the fifteen of Oculus Lipsync: sil PP FF TH DD kk CH SS nn RR aa E ih oh ou."""
+    start_ms: int
+    """On the context's clock."""
+    end_ms: int
+
+
+class Visemes(_Outgoing, frozen=True, tag="visemes"):
+    """Before the audio it describes, for contexts that asked, from models that can tell."""
+
+    context: str
+    index: int
+    visemes: tuple[Viseme, ...]
 
 
 class Done(_Outgoing, frozen=True, tag="done"):

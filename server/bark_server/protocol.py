@@ -222,6 +222,7 @@ class Session:
             rate_hz=model.sample_rate_hz,
             limits=self._limits,
             now=now,
+            wants_visemes=request.visemes,
         )
         self._remembered.pop(request.context, None)
         self._contexts[request.context] = self._by_number[number] = context

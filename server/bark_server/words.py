@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bark_stream.events import Word
+from bark_stream.events import MouthShape, Word
 
 # Han and kana have no spaces between words: each character counts as one.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff][^\w\s]*|[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+")
@@ -44,7 +44,9 @@ class SpokenSentence:
         self.is_estimated = False
         self._rate_hz = rate_hz
         self._spans = [(match.group(), match.end()) for match in _WORD.finditer(source)]
-        self._exact: list[TimedWord] = []
+        self._exact: list[TimedWord] | None = None
+        """As the model tells; None when it does not."""
+        self._untold_shapes: list[MouthShape] = []
 
     @property
     def end_samples(self) -> int:
@@ -56,6 +58,8 @@ class SpokenSentence:
 
     @property
     def has_untold_words(self) -> bool:
+        if self._exact is not None:
+            return len(self.words) < len(self._exact)
         return bool(self._spans) and (not self.words or self.words[-1].end_offset < self._spans[-1][1])
 
     @property
@@ -63,43 +67,61 @@ class SpokenSentence:
         """Of the context's clock: up to here the words have been told."""
         if not self.has_untold_words:
             return self.end_samples
-        return self.start_samples + (int(self.words[-1].end_s * self._rate_hz) if self.words else 0)
+        return self.start_samples + int(self._untold_from_s * self._rate_hz)
+
+    @property
+    def _untold_from_s(self) -> float:
+        if self._exact is not None:
+            return self._exact[len(self.words)].start_s
+        return self.words[-1].end_s if self.words else 0.0
 
     def needs_telling(self, before_samples: int) -> bool:
         """Whether audio up to `before_samples` of the context holds words that were not told."""
         if not self.has_untold_words or before_samples <= self.start_samples:
             return False
-        return not self.words or self.words[-1].end_s * self._rate_hz < before_samples - self.start_samples
+        return self._untold_from_s * self._rate_hz < before_samples - self.start_samples or not self.words
 
-    def finish(self, num_samples: int, words: Sequence[Word]) -> None:
-        """All audio of the sentence is made; `words` is empty when the model cannot tell."""
+    def learn(self, words: Sequence[Word] | None, mouth_shapes: Sequence[MouthShape] = ()) -> None:
+        """What came with a piece of audio; `words` is None when the model cannot tell."""
+        if words is not None:
+            self._locate(words)
+        self._untold_shapes += mouth_shapes
+
+    def finish(self, num_samples: int, words: Sequence[Word] | None) -> None:
+        """All audio of the sentence is made; `words` are all its words, None when the model cannot tell."""
         self.made_samples = num_samples
         self.is_done = True
-        self._exact = self._locate(words)
+        if words is not None:
+            self.learn(words[len(self._exact or []) :])
 
     def tell(self, s_per_character: float) -> tuple[TimedWord, ...]:
         """Words that can be told now and were not yet: up to the end of the audio made, all of them once it is done.
 
         `is_estimated` says of which kind they are.
         """
+        if self._exact is not None:
+            new = self._exact[len(self.words) :]
+            self.words.extend(new)
+            return tuple(new)
+        self.is_estimated = True
         told_s = self.words[-1].end_s if self.words else 0.0
         told_offset = self.words[-1].end_offset if self.words else 0
-        if self.is_done and self._exact:
-            self.is_estimated = False
-            new = [word for word in self._exact if word.end_offset > told_offset]
-        else:
-            self.is_estimated = True
-            new = self._interpolate(told_offset, told_s, s_per_character)
-            if not self.is_done:
-                new = [word for word in new if word.start_s < self.made_s]
+        new = self._interpolate(told_offset, told_s, s_per_character)
+        if not self.is_done:
+            new = [word for word in new if word.start_s < self.made_s]
         self.words.extend(new)
         return tuple(new)
+
+    def tell_shapes(self) -> tuple[MouthShape, ...]:
+        """Mouth shapes that were not told yet."""
+        shapes, self._untold_shapes = self._untold_shapes, []
+        return tuple(shapes)
 
     def heard_offset(self, heard_s: float, s_per_character: float) -> int:
         """Characters of the source that a listener has heard after `heard_s` of the sentence: whole words."""
         if self.is_done and heard_s >= self.made_s:
             return len(self.source)
-        told = self.words or self._exact
+        told = self.words if self._exact is None else self._exact
         rest = self._interpolate(told[-1].end_offset if told else 0, told[-1].end_s if told else 0.0, s_per_character)
         heard = [word.end_offset for word in (*told, *rest) if word.end_s <= heard_s]
         return max(heard, default=0)
@@ -118,11 +140,12 @@ class SpokenSentence:
             time_s = end_s
         return words
 
-    def _locate(self, words: Sequence[Word]) -> list[TimedWord]:
-        """Where the model's words stand in the source; a word that is not there ends where the one before did."""
-        located, cursor = [], 0
+    def _locate(self, words: Sequence[Word]) -> None:
+        """Find the model's words in the source; one that is not there ends where the one before did."""
+        located = self._exact or []
+        cursor = located[-1].end_offset if located else 0
         for word in words:
             found = self.source.find(word.text, cursor) if word.text else -1
             cursor = cursor if found < 0 else found + len(word.text)
             located.append(TimedWord(word.text, word.start_s, word.end_s, cursor))
-        return located
+        self._exact = located

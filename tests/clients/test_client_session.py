@@ -80,7 +80,7 @@ def test_session_given_what_no_server_sends_raises_protocol_violation(frame: str
 
 def test_session_ignores_messages_of_later_versions() -> None:
     """New message types and new fields do not disturb old clients."""
-    assert ClientSession().receive('{"type":"visemes","context":"a"}') == []
+    assert ClientSession().receive('{"type":"smells","context":"a"}') == []
     error = decode('{"type":"error","code":"new_code","message":"?","mood":"sad"}')
     assert error is not None
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from bark_stream.config import ChunkPolicy, SamplingConfig
 from bark_stream.errors import EngineError, UnknownVoice
-from bark_stream.events import Chunk, Event, SentenceDone, SentenceFailed, Word
+from bark_stream.events import Chunk, Event, MouthShape, SentenceDone, SentenceFailed, Word
 from bark_stream.sentences import Sentence
 
 RATE_HZ = 24_000
@@ -96,13 +96,24 @@ class ScriptedStream:
         pcm = voice_like(total, seed=sentence.index)[made : made + CHUNK_SAMPLES]
         start, self.made_samples = self.made_samples, self.made_samples + len(pcm)
         self.pcm.append(pcm)
-        self.on_event(Chunk(sentence.index, pcm, start))
+        words, shapes = self._timing(sentence, made / RATE_HZ, (made + len(pcm)) / RATE_HZ)
+        self.on_event(Chunk(sentence.index, pcm, start, words, shapes))
         if made + len(pcm) == total and self.sentences:
             self.sentences.popleft()
-            words = self._words(sentence) if self.with_words else ()
+            words = self._words(sentence) if self.with_words else None
             self.on_event(SentenceDone(sentence.index, self.started_samples, total, total / RATE_HZ / 4, words))
             self.started_samples = self.made_samples
         return True
+
+    def _timing(
+        self, sentence: Sentence, start_s: float, end_s: float
+    ) -> tuple[tuple[Word, ...] | None, tuple[MouthShape, ...]]:
+        """Words that begin, and a mouth that opens half-way through the chunk."""
+        if not self.with_words:
+            return None, ()
+        middle_s = (start_s + end_s) / 2
+        shapes = (MouthShape("sil", start_s, middle_s), MouthShape("aa", middle_s, end_s))
+        return tuple(word for word in self._words(sentence) if start_s <= word.start_s < end_s), shapes
 
     def _words(self, sentence: Sentence) -> tuple[Word, ...]:
         s_per_character = SAMPLES_PER_CHARACTER / RATE_HZ

@@ -25,7 +25,7 @@ from bark_client.errors import (
     ServerError,
     Unauthorized,
 )
-from bark_client.messages import Cancelled, Done, Opened, Ready, Sentence, Word, Words
+from bark_client.messages import Cancelled, Done, Opened, Ready, Sentence, Viseme, Visemes, Word, Words
 from bark_client.packet import Packet
 
 __all__ = [
@@ -52,6 +52,8 @@ __all__ = [
     "ServerBusy",
     "ServerError",
     "Unauthorized",
+    "Viseme",
+    "Visemes",
     "Word",
     "Words",
 ]

@@ -146,6 +146,7 @@ class BarkClient:
         waveform_temperature: float | None = None,
         carry: Carry | None = None,
         max_lead_ms: int | None = None,
+        visemes: bool | None = None,
     ) -> Context:
         """Start a turn whose text comes later; any number may run side by side.
 
@@ -159,6 +160,7 @@ class BarkClient:
             waveform_temperature: how freely the sound is drawn.
             carry: what a sentence remembers of the ones before.
             max_lead_ms: how far audio comes ahead of its playback; 0 for as fast as it is made.
+            visemes: whether mouth shapes are wanted, from models that can tell them.
         Raises: ValueError when a context of that name is alive, ConnectionLost when the client is closed.
         """
         turn = self._start(
@@ -172,6 +174,7 @@ class BarkClient:
                 waveform_temperature=waveform_temperature,
                 carry=carry,
                 max_lead_ms=max_lead_ms,
+                visemes=visemes,
             )
         )
         await self.say(lambda session: session.announce(turn.name))
@@ -190,6 +193,7 @@ class BarkClient:
         waveform_temperature: float | None = None,
         carry: Carry | None = None,
         max_lead_ms: int | None = None,
+        visemes: bool | None = None,
     ) -> Context:
         """Speak a text, or what an iterator gives while it gives it. Loop over the result for packets, or its `pcm()`.
 
@@ -206,6 +210,7 @@ class BarkClient:
                 waveform_temperature=waveform_temperature,
                 carry=carry,
                 max_lead_ms=max_lead_ms,
+                visemes=visemes,
             )
         )
         turn.feeder = self._keep(asyncio.create_task(self._feed(turn, text), name=f"bark-client-{turn.name}"))

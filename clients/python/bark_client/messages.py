@@ -31,6 +31,7 @@ class Open(_ToServer, frozen=True, kw_only=True, tag="open"):
     waveform_temperature: float | None = None
     carry: Carry | None = None
     max_lead_ms: int | None = None
+    visemes: bool | None = None
 
 
 class Text(_ToServer, frozen=True, kw_only=True, tag="text"):
@@ -128,6 +129,22 @@ class Words(_FromServer, frozen=True, kw_only=True, tag="words"):
     estimated: bool = False
 
 
+class Viseme(Struct, frozen=True, kw_only=True):
+    """How a speaking face holds its mouth: one of sil PP FF TH DD kk CH SS nn RR aa E ih oh ou (Oculus Lipsync)."""
+
+    shape: str
+    start_ms: int
+    end_ms: int
+
+
+class Visemes(_FromServer, frozen=True, kw_only=True, tag="visemes"):
+    """Mouth shapes of a stretch of audio, for contexts that asked, from models that can tell."""
+
+    context: str
+    index: int
+    visemes: tuple[Viseme, ...]
+
+
 class Done(_FromServer, frozen=True, kw_only=True, tag="done"):
     """Everything was spoken and sent."""
 
@@ -168,10 +185,10 @@ class Error(_FromServer, frozen=True, kw_only=True, tag="error"):
         )
 
 
-Caption: TypeAlias = Sentence | Words
-FromServer: TypeAlias = Ready | Opened | Sentence | Words | Done | Cancelled | Error
+Caption: TypeAlias = Sentence | Words | Visemes
+FromServer: TypeAlias = Ready | Opened | Sentence | Words | Visemes | Done | Cancelled | Error
 
-_KNOWN_TYPES = frozenset({"ready", "opened", "sentence", "words", "done", "cancelled", "error"})
+_KNOWN_TYPES = frozenset({"ready", "opened", "sentence", "words", "visemes", "done", "cancelled", "error"})
 
 
 class _Envelope(Struct, frozen=True):

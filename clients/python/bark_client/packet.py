@@ -29,7 +29,7 @@ class Packet:
     is_last: bool
     starts_sentence: bool
     captions: tuple[Caption, ...] = ()
-    """What was told since the packet before: `Sentence` and `Words`."""
+    """What was told since the packet before: `Sentence`, `Words` and `Visemes`."""
 
     def with_captions(self, captions: tuple[Caption, ...]) -> Packet:
         return replace(self, captions=captions)

@@ -27,6 +27,7 @@ from bark_client.messages import (
     Resume,
     Sentence,
     Text,
+    Visemes,
     Words,
     decode,
     encode,
@@ -164,7 +165,7 @@ class ClientSession:
                 return [(None, ready)]
             case Opened() as opened:
                 return self._receive_opened(opened)
-            case Sentence() | Words() as caption:
+            case Sentence() | Words() | Visemes() as caption:
                 self._receive_caption(caption)
                 return []
             case Done() | Cancelled() as end:
@@ -232,6 +233,9 @@ class ClientSession:
             return
         if isinstance(caption, Sentence):
             if record.transcript.add_sentence(caption):
+                record.pending_captions.append(caption)
+        elif isinstance(caption, Visemes):
+            if record.transcript.add_visemes(caption):
                 record.pending_captions.append(caption)
         elif (fresh := record.transcript.add_words(caption)) is not None:
             record.pending_captions.append(fresh)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bark_client.messages import Sentence, Word, Words
+from bark_client.messages import Sentence, Visemes, Word, Words
 
 
 @dataclass(slots=True)
@@ -38,6 +38,8 @@ class Transcript:
 
     def __init__(self) -> None:
         self._lines: list[_Line] = []
+        self._mouth_ms = 0
+        """Up to here mouth shapes are known."""
 
     def add_sentence(self, sentence: Sentence) -> bool:
         """False when it is known already."""
@@ -57,6 +59,13 @@ class Transcript:
         if not fresh:
             return None
         return Words(context=words.context, index=words.index, words=fresh, estimated=words.estimated)
+
+    def add_visemes(self, visemes: Visemes) -> bool:
+        """False when they are known already."""
+        if not visemes.visemes or visemes.visemes[0].start_ms < self._mouth_ms:
+            return False
+        self._mouth_ms = visemes.visemes[-1].end_ms
+        return True
 
     def split(self, text: str, played_ms: int, end_ms: int | None) -> tuple[str, str]:
         """`text` cut where the listener was: heard, not heard.
