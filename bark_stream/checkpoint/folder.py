@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from bark_stream.checkpoint.checkpoint import Checkpoint, StateDict
+from bark_stream.checkpoint.config_json import from_json, to_json
 from bark_stream.checkpoint.models import check_tensors, without_tied_heads
 from bark_stream.checkpoint.storage import Storage, pack, read_safetensors, unpack, write_safetensors
 from bark_stream.checkpoint.text_files import read_json, read_text
-from bark_stream.config import ModelConfig, from_json, to_json
+from bark_stream.config import ModelConfig
 from bark_stream.errors import CheckpointError, ConfigError, OutputError
 from bark_stream.voice import save_voice
 from bark_stream.voice_library import VoiceLibrary, voice_readers

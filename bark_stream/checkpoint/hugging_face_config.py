@@ -17,6 +17,7 @@ from bark_stream.checkpoint.bark_numbers import (
     SEMANTIC_VOCAB_SIZES,
     bark_config,
 )
+from bark_stream.checkpoint.config_json import from_json, to_json
 from bark_stream.config import (
     CoarseConfig,
     CodecConfig,
@@ -25,8 +26,6 @@ from bark_stream.config import (
     SamplingConfig,
     SemanticConfig,
     TransformerConfig,
-    from_json,
-    to_json,
 )
 from bark_stream.errors import CheckpointError, ConfigError
 
