@@ -11,6 +11,7 @@ from bark_server.errors import ClientError
 from bark_server.frames import FIRST_OF_SENTENCE, LAST_OF_CONTEXT, pack
 from bark_server.limits import Limits
 from bark_server.messages import Cancelled, Done, SentenceStarted, Viseme, Visemes, Words, WordTime, encode
+from bark_server.outbox import EARLY_S
 from bark_server.outlog import Entry
 from bark_server.pacing import Playback
 from bark_server.packets import Packetizer
@@ -20,9 +21,6 @@ from bark_server.words import SpokenSentence
 from bark_stream.errors import BarkStreamError
 from bark_stream.events import Chunk, Event, MouthShape, SentenceDone, SentenceFailed
 from bark_stream.sentences import Sentence, SentenceStream
-
-EARLY_S = 0.001
-"""A timer may fire so much before its time."""
 
 
 class Context:

@@ -12,7 +12,8 @@ from bark_server.admission import Admission
 from bark_server.errors import ClientError
 from bark_server.limits import Limits
 from bark_server.notices import Observer
-from bark_server.protocol import Model, Services, Session, SpeechRequest
+from bark_server.protocol import Session
+from bark_server.services import Model, Services, SpeechRequest
 from bark_server.speech import Engine, SpeechStream
 from bark_stream.events import Event
 
@@ -143,9 +144,9 @@ class Hub:
         now = self._clock()
         return max((session.stalled_s(now) for session in self._sessions.values()), default=0.0)
 
-    def _open_speech(self, session: Session, request: SpeechRequest) -> SpeechStream:
+    def _open_speech(self, session_id: str, request: SpeechRequest) -> SpeechStream:
         def on_event(event: Event) -> None:
-            self._post(lambda: self._deliver(session, request.number, event))
+            self._post(lambda: self._deliver(session_id, request.number, event))
 
         return self._engine.open(
             on_event=on_event,
@@ -155,9 +156,11 @@ class Hub:
             policy=request.policy,
         )
 
-    def _deliver(self, session: Session, number: int, event: Event) -> None:
-        session.on_speech(number, event, self._clock())
-        self._wake(session)
+    def _deliver(self, session_id: str, number: int, event: Event) -> None:
+        session = self._sessions.get(session_id)
+        if session is not None:
+            session.on_speech(number, event, self._clock())
+            self._wake(session)
 
     def _wake(self, session: Session) -> None:
         link = self._links.get(session.id)

@@ -9,17 +9,13 @@ thread and no clock.
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bark_server.admission import Admission
-from bark_server.context import EARLY_S, Context, cut
+from bark_server.context import Context, cut
 from bark_server.errors import ClientError
-from bark_server.limits import PACKET_MS, Limits
 from bark_server.messages import (
     FORMATS,
     PROTOCOL,
@@ -28,7 +24,6 @@ from bark_server.messages import (
     ContextProgress,
     Flush,
     Open,
-    Opened,
     Played,
     Ready,
     Resume,
@@ -45,49 +40,20 @@ from bark_server.notices import (
     ErrorSent,
     FirstAudio,
     Notice,
-    Observer,
     Underrun,
 )
-from bark_server.outlog import Entry, Frame, OutLog
-from bark_server.pacing import Playback, TokenBucket
-from bark_server.packets import Packetizer, packet_encoder
-from bark_server.speech import SpeechStream
-from bark_server.transcript import Transcript
-from bark_stream.config import ChunkPolicy, SamplingConfig
+from bark_server.opening import open_context
+from bark_server.outbox import Outbox
+from bark_server.outlog import Frame
+from bark_server.pacing import TokenBucket
+from bark_server.past import PastContexts
+from bark_server.services import Services
 from bark_stream.errors import BarkStreamError
 from bark_stream.events import Event
-from bark_stream.sentences import SentenceStream
 
-MAX_REMEMBERED = 8
-"""Finished contexts whose text is kept, for clients that interrupt what they are still playing."""
-MAX_ENDED = 64
-"""Contexts that are over whose stream numbers are kept, for clients that resume before they heard of the end."""
 ALL_PACKETS = 2**32
 PACKETS_PER_TURN = 16
 """Of one context before the next has its turn."""
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """What clients are told about the engine."""
-
-    name: str
-    sample_rate_hz: int
-    voices: tuple[str, ...]
-    default_voice: str | None
-    sampling: SamplingConfig
-    """What a context uses where it asks for nothing else."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechRequest:
-    """What the engine must know to open a stream."""
-
-    number: int
-    voice: str | None
-    seed: int
-    sampling: SamplingConfig
-    policy: ChunkPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,28 +62,6 @@ class Ending:
 
     code: int
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """A context that is over, though its client may not know yet."""
-
-    number: int
-    is_cancelled: bool
-
-
-OpenSpeech = Callable[["Session", SpeechRequest], SpeechStream]
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What all sessions of a server share."""
-
-    model: Model
-    limits: Limits
-    admission: Admission
-    open_speech: OpenSpeech
-    observe: Observer
 
 
 class Session:
@@ -132,30 +76,23 @@ class Session:
         self._limits = services.limits
         self._contexts: dict[str, Context] = {}
         self._by_number: dict[int, Context] = {}
-        self._remembered: OrderedDict[str, tuple[Transcript, int]] = OrderedDict()
-        self._ended: OrderedDict[str, _Ended] = OrderedDict()
+        self._past = PastContexts()
         self._num_opened = 0
-        self._control: deque[Entry] = deque()
-        self._control_bytes = 0
-        self._replay: deque[Entry] = deque()
-        self._log = OutLog(max_bytes=self._limits.replay_bytes)
+        self._outbox = Outbox(services.limits, now=now)
         self._bucket = TokenBucket(
             rate=self._limits.max_messages_per_s, burst=2 * self._limits.max_messages_per_s, now=now
         )
-        self._pinged_position = 0
-        self._pinged_s: float | None = None
-        self._arrived_s = now
-        """When something last came from the client, be it a pong."""
         self._spoke_s = now
         """When the client last sent a message."""
         self._is_fresh = True
-        self._greet(resumed=False)
+        self._outbox.answer(self._greeting(resumed=False), None)
 
     # What comes from the client.
 
     def receive(self, data: bytes | str, now: float) -> Resume | None:
         """Take one message; never raises. A `resume` is handed back: who knows the other sessions must answer it."""
-        self._arrived_s = self._spoke_s = now
+        self._spoke_s = now
+        self._outbox.heard(now)
         try:
             message = decode(data)
             if isinstance(message, Resume):
@@ -200,81 +137,36 @@ class Session:
             self._contexts[message.context].played(message.played_ms, now)
 
     def _open(self, request: Open, now: float) -> Context:
-        self._check(request)
-        model, number = self._services.model, self._num_opened + 1
-        policy = ChunkPolicy.realtime() if request.carry is None else ChunkPolicy.realtime(request.carry)
-        voice = model.default_voice if request.voice is None else request.voice
-        speech_request = SpeechRequest(number, voice, request.seed, self._sampling(request), policy)
-        packetizer = Packetizer(
-            packet_encoder(request.format, rate_hz=model.sample_rate_hz, bitrate=request.bitrate),
-            rate_hz=model.sample_rate_hz,
-        )
-        max_lead_ms = self._limits.max_lead_ms if request.max_lead_ms is None else request.max_lead_ms
-        self._services.admission.enter(now, context=request.context)
-        self._num_opened = number
-        context = Context(
-            name=request.context,
-            number=number,
-            packetizer=packetizer,
-            playback=Playback(rate_hz=model.sample_rate_hz, max_lead_s=max_lead_ms / 1000),
-            sentences=SentenceStream(),
-            open_speech=lambda: self._services.open_speech(self, speech_request),
-            rate_hz=model.sample_rate_hz,
-            limits=self._limits,
-            now=now,
-            wants_visemes=request.visemes,
-        )
-        self._remembered.pop(request.context, None)
-        self._contexts[request.context] = self._by_number[number] = context
-        opened = Opened(
-            context=request.context,
-            stream=number,
-            voice=voice,
-            format=request.format,
-            sample_rate=model.sample_rate_hz,
-            frame_ms=PACKET_MS,
-            pre_skip=packetizer.pre_skip,
-        )
-        self._answer(encode(opened), number)
-        self._observe(ContextOpened(number, request.format))
-        return context
-
-    def _check(self, request: Open) -> None:
-        name, known = request.context, self._services.model.voices
+        name = request.context
         if name in self._contexts:
             raise ClientError("context_exists", "a context of this name is being spoken", context=name)
         if len(self._contexts) >= self._limits.max_contexts_per_session:
             limit = f"a session has at most {self._limits.max_contexts_per_session} contexts"
             raise ClientError("too_many_contexts", limit, context=name)
-        if request.voice is not None and request.voice not in known:
-            raise ClientError("unknown_voice", "no voice of that name; `ready` lists them", context=name)
-
-    def _sampling(self, request: Open) -> SamplingConfig:
-        sampling = self._services.model.sampling
-        if request.text_temperature is not None:
-            sampling = dataclasses.replace(sampling, text_temperature=request.text_temperature)
-        if request.waveform_temperature is not None:
-            sampling = dataclasses.replace(sampling, waveform_temperature=request.waveform_temperature)
-        return sampling
+        context, opened = open_context(
+            request, self._services, session_id=self.id, number=self._num_opened + 1, now=now
+        )
+        self._num_opened = context.number
+        self._past.reopen(name)
+        self._contexts[name] = self._by_number[context.number] = context
+        self._outbox.answer(encode(opened), context.number)
+        self._observe(ContextOpened(context.number, request.format))
+        return context
 
     def _cancel(self, message: Cancel) -> None:
-        if message.context in self._contexts:
-            context = self._contexts[message.context]
-            cancelled = context.cancel(message.played_ms)
-            number = context.number
+        name = message.context
+        if name in self._contexts:
+            context = self._contexts[name]
+            number, cancelled = context.number, context.cancel(message.played_ms)
             self._drop(context)
-        elif message.context in self._remembered:
-            number = self._ended[message.context].number
-            transcript, num_samples = self._remembered.pop(message.context)
-            cancelled = cut(
-                message.context, transcript, num_samples, message.played_ms, self._services.model.sample_rate_hz
-            )
+        elif (past := self._past.recall(name)) is not None:
+            number, transcript, num_samples = past
+            cancelled = cut(name, transcript, num_samples, message.played_ms, self._services.model.sample_rate_hz)
         else:
-            raise self._unknown(message.context)
-        # What a resumed socket still waits for of this context has become pointless.
-        self._replay = deque(entry for entry in self._replay if entry.stream != number or entry.sequence is None)
-        self._end(message.context, _Ended(number, is_cancelled=True))
-        self._answer(encode(cancelled), number)
+            raise self._unknown(name)
+        self._outbox.drop_audio(number)
+        self._forget(self._past.cancel(name, number))
+        self._outbox.answer(encode(cancelled), number)
         self._observe(ContextCancelled(number, cancelled.audio_ms / 1000, cancelled.played_ms / 1000))
 
     def _context(self, name: str) -> Context:
@@ -301,16 +193,10 @@ class Session:
 
         Empty while the client has too much to acknowledge.
         """
-        frames: list[Frame] = []
-        while self._control and not self._replay:
-            entry = self._control.popleft()
-            self._control_bytes -= entry.num_bytes
-            frames.append(self._send(entry))
-        while self._replay and len(frames) < max_frames and self._has_room:
-            frames.append(self._send(self._replay.popleft()))
-        if not self._replay:
+        frames = self._outbox.take(max_frames)
+        if not self._outbox.is_replaying:
             for context in list(self._contexts.values()):
-                if len(frames) >= max_frames or not self._has_room:
+                if len(frames) >= max_frames or not self._outbox.has_room:
                     break
                 if context.is_due(now):
                     frames += self._take_from(context, now)
@@ -319,7 +205,7 @@ class Session:
     def _take_from(self, context: Context, now: float) -> list[Frame]:
         had_audio, underruns = context.ttfa_s is not None, context.underruns
         entries = context.take(now, PACKETS_PER_TURN)
-        frames = [self._send(entry) for entry in entries]
+        frames = [self._outbox.send(entry) for entry in entries]
         packets = [entry for entry in entries if entry.sequence is not None]
         if packets:
             num_bytes = sum(entry.num_bytes for entry in packets)
@@ -340,62 +226,35 @@ class Session:
         audio_s = context.audio_samples / self._services.model.sample_rate_hz
         self._observe(ContextDone(context.number, audio_s, context.num_sentences, context.rtf))
         self._drop(context)
-        self._end(context.name, _Ended(context.number, is_cancelled=False))
-        self._remembered[context.name] = (context.transcript, context.audio_samples)
-        while len(self._remembered) > MAX_REMEMBERED:
-            self._remembered.popitem(last=False)
+        self._forget(self._past.finish(context.name, context.number, context.transcript, context.audio_samples))
 
-    def _end(self, name: str, ended: _Ended) -> None:
-        """Keep in mind which stream `name` was, for a client that resumes before it heard of the end."""
-        former = self._ended.pop(name, None)
-        if former is not None and former.number != ended.number:
-            self._log.forget(former.number)
-        self._ended[name] = ended
-        while len(self._ended) > MAX_ENDED:
-            forgotten, old = self._ended.popitem(last=False)
-            self._remembered.pop(forgotten, None)
-            self._log.forget(old.number)
-
-    def _send(self, entry: Entry) -> Frame:
-        self._log.append(entry)
-        return entry.frame
-
-    @property
-    def _has_room(self) -> bool:
-        return self._log.unacknowledged_bytes < self._limits.max_unacknowledged_bytes
+    def _forget(self, streams: list[int]) -> None:
+        for stream in streams:
+            self._outbox.forget(stream)
 
     @property
     def held_bytes(self) -> int:
         """Of frames: sent and kept, or waiting to be sent."""
-        return self._log.held_bytes + self._control_bytes + sum(entry.num_bytes for entry in self._replay)
+        return self._outbox.held_bytes
 
     @property
     def is_congested(self) -> bool:
         """Answers pile up: read no further messages until they are sent."""
-        return self._control_bytes > self._limits.max_control_bytes
+        return self._outbox.is_congested
 
     # Acknowledgements and time.
 
     def ping_position(self, now: float) -> int | None:
         """A position to ping with, when it is time for one ping; `acknowledge` it when the answer comes."""
-        if self._pinged_s is not None:
-            return None
-        is_silent = now - self._arrived_s >= self._limits.keepalive_ms / 1000 - EARLY_S
-        if self._log.unacknowledged_bytes < self._limits.max_unacknowledged_bytes // 8 and not is_silent:
-            return None
-        self._pinged_s, self._pinged_position = now, self._log.position
-        return self._log.position
+        return self._outbox.ping_position(now)
 
     def acknowledge(self, position: int, now: float) -> None:
         """The client has received the first `position` frames."""
-        self._arrived_s = now
-        self._log.acknowledge(position)
-        if position >= self._pinged_position:
-            self._pinged_s = None
+        self._outbox.acknowledge(position, now)
 
     def tick(self, now: float) -> None:
         """Enforce the idle limits; call it now and then, at the latest at `next_wakeup_s`."""
-        if self._pinged_s is not None and now - self._pinged_s > self._limits.reader_idle_ms / 1000:
+        if self._outbox.unanswered_s(now) > self._limits.reader_idle_ms / 1000:
             self.ending = Ending(1008, "nothing was read for too long")
         if not self._contexts and now - self._spoke_s > self._limits.session_idle_ms / 1000:
             self._end_idle()
@@ -417,10 +276,10 @@ class Session:
 
     def next_wakeup_s(self, now: float) -> float:
         """When `take` and `tick` are to be called again if nothing happens before."""
-        if self._control or (self._replay and self._has_room):
+        if self._outbox.is_due:
             return now
         due_s = now + 1.0
-        if self._has_room:
+        if self._outbox.has_room:
             for context in self._contexts.values():
                 due_s = min(due_s, context.next_wakeup_s(now))
         return due_s
@@ -434,31 +293,23 @@ class Session:
     def detach(self, now: float) -> None:
         """The socket is gone."""
         self.detached_since_s = now
-        self._pinged_s = None
+        self._outbox.detach()
 
     def resume(self, received: dict[str, int], now: float) -> bool:
         """A new socket takes the session over. Returns False when what its client lacks is no longer held."""
         wanted = {
-            context.number: received.get(name, self._log.newest_lost(context.number))
+            context.number: received.get(name, self._outbox.newest_lost(context.number))
             for name, context in self._contexts.items()
         }
-        for name, ended in self._ended.items():
+        for name, ended in self._past:
             if name in received and name not in self._contexts:
                 # Of what was cancelled, only the answer is of use.
                 wanted[ended.number] = ALL_PACKETS if ended.is_cancelled else received[name]
-        missing = self._log.missing(wanted)
-        if missing is None:
+        if not self._outbox.resume(wanted, now):
             return False
-        pending = [entry for entry in self._replay if entry.stream in wanted]
-        waiting = [entry for entry in self._control if entry.stream is not None]
-        self._log.restart(wanted)
-        self._control.clear()
-        self._greet(resumed=True)
-        self._replay = deque([*self._control, *missing, *pending, *waiting])
-        self._control.clear()
-        self._control_bytes = 0
-        self.detached_since_s = self._pinged_s = None
-        self._arrived_s = self._spoke_s = now
+        self._outbox.answer_first(self._greeting(resumed=True))
+        self.detached_since_s = None
+        self._spoke_s = now
         return True
 
     def drain(self, now: float) -> None:
@@ -470,7 +321,7 @@ class Session:
     @property
     def is_quiet(self) -> bool:
         """Nothing is left to speak or to send."""
-        return not self._contexts and not self._control and not self._replay
+        return not self._contexts and self._outbox.is_empty
 
     @property
     def is_worth_resuming(self) -> bool:
@@ -491,10 +342,10 @@ class Session:
         number = None
         if error.context is not None and error.context in self._contexts:
             number = self._contexts[error.context].number
-        self._answer(encode(error_message(error)), number)
+        self._outbox.answer(encode(error_message(error)), number)
         self._observe(ErrorSent(error.wire_code))
 
-    def _greet(self, *, resumed: bool) -> None:
+    def _greeting(self, *, resumed: bool) -> str:
         model = self._services.model
         contexts = {
             name: ContextProgress(text_characters=context.transcript.num_characters, closed=context.is_closed)
@@ -511,12 +362,7 @@ class Session:
             limits=self._limits.announced(),
             contexts=contexts if resumed else None,
         )
-        self._answer(encode(ready), None)
-
-    def _answer(self, frame: str, stream: int | None) -> None:
-        entry = Entry(stream, None, frame)
-        self._control.append(entry)
-        self._control_bytes += entry.num_bytes
+        return encode(ready)
 
     def _drop(self, context: Context) -> None:
         del self._contexts[context.name]
