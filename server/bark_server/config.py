@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bark_server.doors.mqtt_address import MqttAddress
 from bark_server.limits import Limits
 from bark_stream.errors import ConfigError
 
@@ -36,6 +37,8 @@ class ServerConfig:
     """None: in the certificate's file."""
     browser_dir: Path | None = None
     """Files of the browser client; None: the ones that came with the package."""
+    mqtt: MqttAddress | None = None
+    """The broker that is served too; None: none."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -59,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-cert", type=Path, help="certificate chain (PEM); turns TLS on")
     parser.add_argument("--tls-key", type=Path, help="private key (PEM), if it is not in the certificate's file")
     parser.add_argument("--browser-dir", type=Path, help="folder of the page served at /")
+    parser.add_argument(
+        "--mqtt", metavar="URL", help="serve a broker too: mqtt://user:password@host:1883/prefix, mqtts:// for TLS"
+    )
     parser.add_argument(
         "--resume-window",
         type=float,
@@ -85,7 +91,7 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
     for field_name, flag in (("resume_window_ms", "resume_window"), ("drain_ms", "drain_timeout")):
         seconds = values.number(flag)
         limits[field_name] = None if seconds is None else round(seconds * 1000)
-    port = values.number("port")
+    port, mqtt = values.number("port"), values.text("mqtt")
     settings: dict[str, Any] = {
         "host": values.text("host"),
         "port": None if port is None else int(port),
@@ -94,6 +100,7 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
         "tls_cert": values.path("tls_cert"),
         "tls_key": values.path("tls_key"),
         "browser_dir": values.path("browser_dir"),
+        "mqtt": None if mqtt is None else MqttAddress.parse(mqtt),
         "limits": Limits(**{name: int(value) for name, value in limits.items() if value is not None}),
     }
     return dataclasses.replace(ServerConfig(), **{name: value for name, value in settings.items() if value is not None})

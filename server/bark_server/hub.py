@@ -67,6 +67,10 @@ class Hub:
         return tuple(self._sessions.values())
 
     @property
+    def limits(self) -> Limits:
+        return self._limits
+
+    @property
     def num_links(self) -> int:
         return len(self._links)
 
@@ -75,10 +79,20 @@ class Hub:
         """No session has anything left to speak or, to a client that is there, to send."""
         return all(session.is_quiet or session.id not in self._links for session in self._sessions.values())
 
-    def connect(self, link: Link) -> Session:
-        """A new client on a new link."""
+    def now(self) -> float:
+        """On the sessions' clock, in seconds."""
+        return self._clock()
+
+    def connect(self, link: Link, *, is_resumable: bool = True) -> Session:
+        """A new client on a new link. Unless that `is_resumable`, nobody learns how the session could be had."""
         self._num_connected += 1
-        session = Session(self._services, session_id=self._new_id(), label=f"s{self._num_connected}", now=self._clock())
+        session = Session(
+            self._services,
+            session_id=self._new_id(),
+            label=f"s{self._num_connected}",
+            now=self._clock(),
+            is_resumable=is_resumable,
+        )
         self._sessions[session.id] = session
         self._links[session.id] = link
         return session

@@ -65,13 +65,16 @@ class Ending:
 
 
 class Session:
-    def __init__(self, services: Services, *, session_id: str, label: str, now: float) -> None:
+    def __init__(
+        self, services: Services, *, session_id: str, label: str, now: float, is_resumable: bool = True
+    ) -> None:
         self.id = session_id
         """A secret: whoever knows it can take the session over."""
         self.label = label
         """Names the session in logs."""
         self.ending: Ending | None = None
         self.detached_since_s: float | None = None
+        self._is_resumable = is_resumable
         self._services = services
         self._limits = services.limits
         self._contexts: dict[str, Context] = {}
@@ -96,6 +99,8 @@ class Session:
         try:
             message = decode(data)
             if isinstance(message, Resume):
+                if not self._is_resumable:
+                    raise ClientError("bad_field", "there is nothing to resume here: what breaks is mended below")
                 if not self._is_fresh:
                     raise ClientError("bad_field", "resume must be the first message on its socket")
                 self._is_fresh = False
@@ -325,7 +330,11 @@ class Session:
 
     @property
     def is_worth_resuming(self) -> bool:
-        return self._num_opened > 0 and self._limits.resume_window_ms > 0
+        return self._is_resumable and self._num_opened > 0 and self._limits.resume_window_ms > 0
+
+    def is_speaking(self, context: str) -> bool:
+        """Whether a context of this name is alive."""
+        return context in self._contexts
 
     @property
     def num_contexts(self) -> int:
@@ -353,7 +362,7 @@ class Session:
         }
         ready = Ready(
             protocol=PROTOCOL,
-            session=self.id,
+            session=self.id if self._is_resumable else "",
             resumed=resumed,
             model=model.name,
             sample_rate=model.sample_rate_hz,
