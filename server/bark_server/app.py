@@ -11,6 +11,9 @@ import threading
 from collections.abc import Callable
 
 from bark_server.config import ServerConfig
+from bark_server.doors.door import Door, Reception
+from bark_server.doors.mqtt import MqttDoor
+from bark_server.doors.websocket import WebSocketDoor
 from bark_server.hub import Hub
 from bark_server.lag import LoopLag
 from bark_server.logs import EventLog
@@ -19,7 +22,6 @@ from bark_server.notices import Notice
 from bark_server.pages import Pages, Voices, browser_dir, load_assets
 from bark_server.speech import Engine
 from bark_server.watchdog import Readiness
-from bark_server.websocket import WebSocketDoor
 from bark_stream.errors import BarkStreamError, ConfigError
 from bark_stream.events import Chunk, Event, SentenceFailed
 from bark_stream.sentences import Sentence
@@ -43,28 +45,31 @@ class BarkServer:
         self._log = log
         self._engine: Engine | None = None
         self._readiness = Readiness(stall_s=config.limits.stall_ms / 1000)
-        self._door = WebSocketDoor(
-            config,
-            pages=Pages(
-                assets=load_assets(browser_dir(config.browser_dir)),
-                not_ready=lambda: self._readiness.reason,
-                exposition=self.metrics.exposition,
-                voices=self._voices,
-            ),
+        self._reception = Reception(
+            config=config,
             hub=lambda: self.hub,
             not_ready=lambda: "draining" if self._readiness.is_draining else None,
             on_refused=lambda status, reason: log.write("refused", status=status, reason=reason),
         )
+        pages = Pages(
+            assets=load_assets(browser_dir(config.browser_dir)),
+            not_ready=lambda: self._readiness.reason,
+            exposition=self.metrics.exposition,
+            voices=self._voices,
+        )
+        self._websocket = WebSocketDoor(self._reception, pages=pages)
+        self._doors: list[Door] = [self._websocket]
         self._lag = LoopLag(self.metrics.observe_lag)
         self._sweeper: asyncio.Task[None] | None = None
 
     @property
     def port(self) -> int:
-        return self._door.port
+        return self._websocket.port
 
     async def start(self) -> None:
         """Listen, then load and warm the engine. Raises: OSError for the port, BarkStreamError for the engine."""
-        await self._door.start()
+        for door in self._doors:
+            await door.start()
         scheme = "wss" if self._config.tls_cert else "ws"
         self._log.write("listening", url=f"{scheme}://{self._config.host}:{self.port}/v1/stream")
         loop = asyncio.get_running_loop()
@@ -79,10 +84,19 @@ class BarkServer:
             new_id=lambda: secrets.token_urlsafe(18),
         )
         self._show(engine, self.hub)
+        await self._serve_broker(self.hub)
         self._sweeper = asyncio.create_task(self._sweep(self.hub))
         self._lag.start()
         self._readiness.is_warm = True
         self._log.write("ready", model=engine.model_name, num_voices=len(engine.voices))
+
+    async def _serve_broker(self, hub: Hub) -> None:
+        """The broker keeps what clients send until somebody listens, so this door opens when there is an engine."""
+        if self._config.mqtt is not None:
+            door = MqttDoor(self._config.mqtt, hub=hub, limits=self._config.limits, log=self._log.write)
+            self.metrics.gauge("bark_mqtt_connected", "1 when the broker is there", lambda: float(door.is_connected))
+            self._doors.append(door)
+            await door.start()
 
     async def drain(self) -> None:
         """Take no new work, speak out what was accepted, for as long as the configuration allows."""
@@ -103,7 +117,7 @@ class BarkServer:
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
-        await self._door.close()
+        await asyncio.gather(*(door.close() for door in self._doors))
         if self.hub is not None:
             self.hub.close()
         if self._engine is not None:

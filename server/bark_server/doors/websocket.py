@@ -18,8 +18,9 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
-from bark_server.access import is_allowed_origin, is_known_key, offered_key
+from bark_server.access import offered_key
 from bark_server.config import ServerConfig
+from bark_server.doors.door import Reception, Refusal
 from bark_server.hub import Hub
 from bark_server.messages import PROTOCOL
 from bark_server.outlog import Frame
@@ -31,7 +32,6 @@ FRAMES_PER_TURN = 16
 """Of one socket; then others have theirs."""
 IDLE_WAKEUP_S = 1.0
 CLOSE_TIMEOUT_S = 5.0
-RETRY_AFTER_S = "2"
 
 # The library logs each failed handshake with a traceback; what matters is counted and logged by us.
 _quiet_logger = logging.getLogger("bark_server.websockets")
@@ -169,22 +169,12 @@ class SocketLink:
 
 
 class WebSocketDoor:
-    """Listens on one port for sockets and plain GETs. `hub` is None until the engine is warm."""
+    """Listens on one port for sockets and plain GETs."""
 
-    def __init__(
-        self,
-        config: ServerConfig,
-        *,
-        pages: Pages,
-        hub: Callable[[], Hub | None],
-        not_ready: Callable[[], str | None],
-        on_refused: Callable[[int, str], None],
-    ) -> None:
-        self._config = config
+    def __init__(self, reception: Reception, *, pages: Pages) -> None:
+        self._config = reception.config
+        self._reception = reception
         self._pages = pages
-        self._hub = hub
-        self._not_ready = not_ready
-        self._on_refused = on_refused
         self._server: Server | None = None
         self._turns: Turns | None = None
 
@@ -225,7 +215,7 @@ class WebSocketDoor:
             await self._server.wait_closed()
 
     async def _handle(self, socket: ServerConnection) -> None:
-        hub = self._hub()
+        hub = self._reception.hub()
         if hub is not None and self._turns is not None:
             await SocketLink(hub, cast(Socket, socket), self._turns).run()
 
@@ -233,29 +223,23 @@ class WebSocketDoor:
         path = urlsplit(request.path).path
         if path != STREAM_PATH:
             return self._pages.get(path)
-        refusal = self._refusal(request)
-        if refusal is not None:
-            self._on_refused(refusal.status_code, refusal.body.decode().strip() if refusal.body else "")
-        return refusal
-
-    def _refusal(self, request: Request) -> Response | None:
-        """Why this client may not have a socket; in this order: its key, its origin, whether there is room."""
         headers = request.headers
-        if self._config.api_keys:
-            key = offered_key(headers.get("Authorization"), _offered_subprotocols(request))
-            if not is_known_key(key, self._config.api_keys):
-                return refuse(HTTPStatus.UNAUTHORIZED, "an API key is needed", WWW_Authenticate="Bearer")
-        if not is_allowed_origin(headers.get("Origin"), headers.get("Host"), self._config.allowed_origins):
-            return refuse(HTTPStatus.FORBIDDEN, "this origin is not allowed")
-        hub, reason = self._hub(), self._not_ready()
-        if hub is None or reason is not None:
-            return refuse(HTTPStatus.SERVICE_UNAVAILABLE, reason or "warming up", Retry_After=RETRY_AFTER_S)
-        if hub.num_links >= self._config.limits.max_connections:
-            return refuse(HTTPStatus.SERVICE_UNAVAILABLE, "the server is full", Retry_After=RETRY_AFTER_S)
-        return None
+        refusal = self._reception.refusal(
+            key=offered_key(headers.get("Authorization"), _offered_subprotocols(request)),
+            origin=headers.get("Origin"),
+            host=headers.get("Host"),
+        )
+        return None if refusal is None else _response(refusal)
 
     def _choose_subprotocol(self, socket: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
         return Subprotocol(PROTOCOL) if PROTOCOL in offered else None
+
+
+def _response(refusal: Refusal) -> Response:
+    more = {} if refusal.retry_after_s is None else {"Retry_After": str(refusal.retry_after_s)}
+    if refusal.status is HTTPStatus.UNAUTHORIZED:
+        more["WWW_Authenticate"] = "Bearer"
+    return refuse(refusal.status, refusal.reason, **more)
 
 
 def _offered_subprotocols(request: Request) -> list[str]:

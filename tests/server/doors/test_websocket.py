@@ -302,7 +302,7 @@ async def test_flood_without_reading_is_bounded(live: Any) -> None:
     for _ in range(100):
         writer.write(nonsense)
         await asyncio.sleep(0)
-        assert session._control_bytes < 11_000
+        assert session._outbox._answer_bytes < 11_000
     writer.transport.abort()
 
 
