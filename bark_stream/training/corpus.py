@@ -26,9 +26,13 @@ MAX_CHARS = 190
 class Corpus:
     """A seeded source of sentences."""
 
-    def __init__(self, sentences: Path | None, seed: int, *, expressive: bool = False) -> None:
-        """`expressive`: every sentence has a sound in brackets, a sung part, capitals or a pause."""
+    def __init__(
+        self, sentences: Path | None, seed: int, *, expressive: bool = False, only_words: bool = False
+    ) -> None:
+        """`expressive`: every sentence has a sound in brackets, a sung part, capitals or a pause; `only_words`: every
+        one is a list of words."""
         self._expressive = expressive
+        self._only_words = only_words
         self._random = random.Random(seed)
         self._held_out = {_key(s) for s in held_out_sentences()}
         self._sentences = [] if sentences is None else _read_sentences(sentences)
@@ -47,6 +51,8 @@ class Corpus:
                 return text
 
     def _draw(self) -> str:
+        if self._only_words:
+            return self._word_list()
         kind = self._random.random()
         if kind < 0.42 and self._sentences:
             return self._random.choice(self._sentences)

@@ -33,18 +33,21 @@ def forward_at(
     embeddings: Tensor,
     positions: Tensor,
     attend: Attend = causal,
-    states: list[Tensor] | None = None,
 ) -> Tensor:
     """Hidden states [B, T, C] of embeddings [B, T, C] at positions [B or 1, T], some of which may be left out.
 
     Padding that inference lays out in full costs training as much as what is said; a few positions of it are enough to
     learn to pass it over.
-
-    Args: states: gets the output of every block.
     """
     x = embeddings + model.transformer["wpe"](positions)
     for layer, block in enumerate(cast(nn.ModuleList, model.transformer["h"])):
         x = block(x, layer, attend)
-        if states is not None:
-            states.append(x)
     return cast(Tensor, model.transformer["ln_f"](x))
+
+
+def first_blocks(model: CausalGPT, embeddings: Tensor, positions: Tensor, num_blocks: int) -> Tensor:
+    """What the first blocks alone make of embeddings [B, T, C] at positions [B or 1, T]: [B, T, C]."""
+    x = embeddings + model.transformer["wpe"](positions)
+    for layer, block in enumerate(cast(nn.ModuleList, model.transformer["h"])[:num_blocks]):
+        x = block(x, layer, causal)
+    return cast(Tensor, x)

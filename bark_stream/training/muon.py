@@ -75,13 +75,23 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """[R, C] -> the nearest matrix whose singular values are all near 1."""
+    """[R, C] -> the nearest matrix whose singular values are all near 1.
+
+    Every iterate is a polynomial of the first Gram matrix times the matrix, so the iteration stays with the (smaller)
+    Gram matrices.
+    """
     a, b, c = NEWTON_SCHULZ
     x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     x = x / (x.norm() + 1e-7)
-    for _ in range(NUM_ITERATIONS):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
+    gram = x @ x.T
+    product: Tensor | None = None
+    for iteration in range(NUM_ITERATIONS):
+        step = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        step.diagonal().add_(a)
+        product = step if product is None else step @ product
+        if iteration + 1 < NUM_ITERATIONS:
+            gram = step @ step @ gram
+    x = x if product is None else product @ x
     result: Tensor = x.T if matrix.shape[0] > matrix.shape[1] else x
     return result
 

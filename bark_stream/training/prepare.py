@@ -21,10 +21,14 @@ from bark_stream.training.teacher import SAMPLE_RATE_HZ, FloatArray, IntArray, T
 from bark_stream.training.voices import SPEAKERS, Speaker, render
 
 CLIPS_PER_SHARD = 100
+TEXTS_PER_SPELLING_SHARD = 2000
 CLIPS_IN_A_ROW = 4
 """A speaker says this many sentences in a row, so that a prompt can be the one before."""
-KINDS = ("speech", "expressive", "alignment", "expressive_alignment")
-"""Sentences with sound, the same with brackets, notes, capitals and pauses, and both without sound."""
+KINDS = ("speech", "expressive", "alignment", "expressive_alignment", "spelling")
+"""Sentences with sound, the same with brackets, notes, capitals and pauses, both without sound, and which phone each
+letter stands for."""
+NO_PHONE = -1
+"""Token of a letter that no phone begins at."""
 _TAG = re.compile(r"\[(laughs|sighs|gasps|clears throat|music)\]")
 
 
@@ -51,9 +55,16 @@ def prepare(
         path = folder / f"{kind}-{number:04d}.npz"
         if not path.exists():
             at = KINDS.index(kind)
-            corpus = Corpus(sentences, seed=(seed * 10 + at) * 100_000 + number, expressive="expressive" in kind)
+            corpus_seed = (seed * 10 + at) * 100_000 + number
+            corpus = Corpus(sentences, seed=corpus_seed, expressive="expressive" in kind)
             rng = np.random.default_rng([seed, at, number])
-            write_shard(path, _clips(corpus, reader, rng, with_sound="alignment" not in kind))
+            if kind == "spelling":
+                words = Corpus(None, seed=corpus_seed, only_words=True)
+                write_shard(
+                    path, (reader.spelled(next(words if n % 2 else corpus)) for n in range(TEXTS_PER_SPELLING_SHARD))
+                )
+            else:
+                write_shard(path, _clips(corpus, reader, rng, with_sound="alignment" not in kind))
         on_shard(number)
 
 
@@ -108,6 +119,19 @@ class _Reader:
             pcm=pcm,
             tokens=np.concatenate(tokens).astype(np.int16),
             chars=np.concatenate(chars).astype(np.float16),
+        )
+
+    def spelled(self, text: str) -> Clip:
+        """A clip whose tokens are one per character: the phone that begins there, or NO_PHONE."""
+        phones = self._teacher.spell(text)
+        name = self._vocabulary.phone_name
+        tokens = [NO_PHONE if phone is None else self._vocabulary.id_of(name(phone), 0, 0) for phone in phones]
+        return Clip(
+            text=text,
+            speaker=-1,
+            pcm=np.zeros(0, np.int16),
+            tokens=np.array(tokens, np.int16),
+            chars=np.arange(len(text), dtype=np.float16),
         )
 
     def _sound(

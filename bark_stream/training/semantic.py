@@ -1,8 +1,9 @@
 """Training of the semantic stage: text -> semantic tokens, from alignments alone.
 
 Two helps make it learn in an hour what takes a day. Heads are told where to look: at the character that is
-being spoken. And a probe must read off every character, a few characters later, which phone it became: spelling
-is learned once per letter instead of once per frame, and speaking becomes copying. Knows no sound.
+being spoken. And the first blocks learn to spell before and beside it, from texts that need no alignment: a probe
+must read off every character, a few characters later, which phone begins there. Speaking then becomes copying.
+Knows no sound.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bark_stream.config import SemanticConfig
-from bark_stream.training.gpt import causal, forward_at, init_gpt
-from bark_stream.training.semantic_tokens import SILENCE, SemanticVocabulary
+from bark_stream.training.gpt import causal, first_blocks, forward_at, init_gpt
+from bark_stream.training.semantic_tokens import SemanticVocabulary
 from bark_stream.training.shards import Clip
 from bark_stream.training.text_tokens import build_tokenizer
 from bark_stream.transformer import CausalGPT
 
 IGNORED = -100
-PROBED_LAYER = 1
-"""The block whose output the probe reads."""
+NUM_SPELLING_BLOCKS = 2
+"""The probe reads what so many blocks make of the text."""
 DELAY_CHARS = 4
 """A letter's phone is asked for so many characters later, when what follows it has been seen."""
 GUIDED_DELAYED_HEAD = (2, 1)
@@ -43,9 +44,15 @@ class SemanticTrainingConfig:
 
     positions_per_step: int = 2560
     """Positions of a batch, padding included."""
+    spelling_steps: int = 300
+    """Steps of spelling alone, first."""
+    spelling_alone_positions: int = 5120
+    """Positions of a batch in these steps."""
+    spelling_positions: int = 1280
+    """Positions of spelling beside each later step."""
     history_share: float = 0.35
     """Sentences that follow another."""
-    whole_padding_share: float = 0.2
+    whole_padding_share: float = 0.1
     """Batches with all padding of the text, as at inference; the others keep a few pads and cost half."""
     guide_weight: float = 0.5
     """Weight of the guided attention loss."""
@@ -64,8 +71,14 @@ class _Example:
     """[N] semantic tokens."""
     at: npt.NDArray[np.float32]
     """[N] which text token is being spoken."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Spelling:
+    text: npt.NDArray[np.int64]
+    """[C] text tokens with offset."""
     phones: npt.NDArray[np.int64]
-    """[C] what phone each text token becomes, SILENT for none; IGNORED where that is not known."""
+    """[C] the phone that begins at each, SILENT for none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,8 +95,6 @@ class _Batch:
     """[B, N + 1] the tokens and their end."""
     centres: Tensor
     """[B, N + 1] the text position being spoken, below 0 where there is none."""
-    phones: Tensor
-    """[B, P] what the probe should say."""
 
     @property
     def num_prefix(self) -> int:
@@ -94,20 +105,62 @@ class SemanticTraining:
     """Losses of semantic training, step by step."""
 
     def __init__(
-        self, model: CausalGPT, clips: list[Clip], config: SemanticConfig, training: SemanticTrainingConfig
+        self,
+        model: CausalGPT,
+        clips: list[Clip],
+        config: SemanticConfig,
+        training: SemanticTrainingConfig,
+        spelled: list[Clip] | None = None,
     ) -> None:
+        """`spelled`: texts whose tokens say which phone begins at each character; none for a model that can spell."""
         self._model = model
         if not hasattr(model, "probe"):
             model.add_module("probe", nn.Linear(model.config.hidden_size, NUM_PHONES))
         self._config = config
         self._training = training
         self._examples = sorted(_examples(clips, config), key=lambda e: len(e.tokens) + len(e.text))
+        self._spelled = sorted(_spellings(spelled or [], config), key=lambda s: len(s.text))
 
     def __call__(self, step: int, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Losses of one step: loss, entropy, guide, spelling; and the share of tokens that are right."""
+        """Losses of one step: loss, spelling, entropy, guide; and the share of tokens that are right."""
+        training = self._training
+        if not self._spelled:
+            return self._speaking(rng)
+        if step < training.spelling_steps:
+            spelling = self._spelling(training.spelling_alone_positions, rng)
+            return {"loss": spelling, "spelling": spelling}
+        losses = self._speaking(rng)
+        spelling = self._spelling(training.spelling_positions, rng)
+        return losses | {"loss": losses["loss"] + training.spelling_weight * spelling, "spelling": spelling}
+
+    def _spelling(self, positions: int, rng: np.random.Generator) -> Tensor:
+        """Cross-entropy of the probe over so many positions of text."""
+        config, spelled = self._config, self._spelled
+        middle = int(rng.integers(len(spelled)))
+        width = min(config.max_text_tokens, len(spelled[middle].text) + DELAY_CHARS)
+        pool = spelled[max(0, middle - len(spelled) // 20) : middle + 1]
+        rows = [pool[i] for i in rng.integers(0, len(pool), max(1, positions // width))]
+        text = np.full((len(rows), width), config.text_pad_token, np.int64)
+        history = np.full((len(rows), width), config.pad_token, np.int64)
+        phones = np.full((len(rows), width), IGNORED, np.int64)
+        for row, spelling in enumerate(rows):
+            count = len(spelling.text)
+            text[row, :count] = spelling.text
+            end = min(count + DELAY_CHARS, width)
+            phones[row, DELAY_CHARS:end] = spelling.phones[: end - DELAY_CHARS]
+            if rng.random() < self._training.history_share:
+                before = self._history(rng)[:width]
+                history[row, : len(before)] = before
+        embeddings = self._model.embed(torch.from_numpy(text)) + self._model.embed(torch.from_numpy(history))
+        states = first_blocks(self._model, embeddings, torch.arange(width)[None], NUM_SPELLING_BLOCKS)
+        logits = self._model.get_submodule("probe")(states)
+        return F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(phones).flatten(), ignore_index=IGNORED)
+
+    def _speaking(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Losses of one batch of alignments."""
         training = self._training
         batch = self._lay(self._draw(rng), bool(rng.random() < training.whole_padding_share), rng)
-        hidden, guided, probed = self._forward(batch)
+        hidden, guided = self._forward(batch)
         logits = self._model.logits(hidden[:, batch.num_prefix - 1 :], slice(0, self._config.pad_token + 1)).flatten(
             0, 1
         )
@@ -116,13 +169,9 @@ class SemanticTraining:
         columns = batch.positions[:, : batch.num_prefix - 1]
         guide = self._guide_loss(guided[0], columns, batch.centres)
         guide = guide + self._guide_loss(guided[1], columns - DELAY_CHARS, batch.centres)
-        spelled = self._model.get_submodule("probe")(probed).flatten(0, 1)
-        spelling = F.cross_entropy(spelled, batch.phones.flatten(), ignore_index=IGNORED, reduction="sum")
-        spelling = spelling / (batch.phones != IGNORED).sum().clamp(min=1)
         with torch.no_grad():
             right = (logits.argmax(-1) == wanted)[wanted != IGNORED].float().mean()
-        loss = entropy + training.guide_weight * guide + training.spelling_weight * spelling
-        return {"loss": loss, "entropy": entropy, "guide": guide, "spelling": spelling, "right": right}
+        return {"loss": entropy + training.guide_weight * guide, "entropy": entropy, "guide": guide, "right": right}
 
     def _draw(self, rng: np.random.Generator) -> list[_Example]:
         """Neighbours in length, as many as fit."""
@@ -156,7 +205,6 @@ class SemanticTraining:
         tokens = np.full((len(examples), count), config.pad_token, np.int64)
         targets = np.full((len(examples), count + 1), IGNORED, np.int64)
         centres = np.full((len(examples), count + 1), -1.0, np.float32)
-        phones = np.full((len(examples), width), IGNORED, np.int64)
         for row, (example, before) in enumerate(zip(examples, histories, strict=True)):
             n, c = len(example.tokens), len(example.text)
             text[row, :c] = example.text
@@ -165,8 +213,6 @@ class SemanticTraining:
             targets[row, :n] = example.tokens
             targets[row, n] = config.pad_token
             centres[row, :n] = example.at
-            end = min(c + DELAY_CHARS, width)
-            phones[row, DELAY_CHARS:end] = example.phones[: end - DELAY_CHARS]
         positions = np.concatenate([prefix, config.max_text_tokens + np.arange(count + 1)])
         return _Batch(
             text=torch.from_numpy(text),
@@ -175,16 +221,14 @@ class SemanticTraining:
             positions=torch.from_numpy(positions)[None],
             targets=torch.from_numpy(targets),
             centres=torch.from_numpy(centres),
-            phones=torch.from_numpy(phones),
         )
 
     def _history(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         example = self._examples[int(rng.integers(len(self._examples)))]
         return example.tokens[-int(rng.integers(1, self._config.max_history_tokens + 1)) :]
 
-    def _forward(self, batch: _Batch) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Hidden states [B, T, C]; the guided heads' log attention [B, N + 1, P] of the last N + 1 positions; what the
-        probe reads [B, P, C]."""
+    def _forward(self, batch: _Batch) -> tuple[Tensor, list[Tensor]]:
+        """Hidden states [B, T, C]; the guided heads' log attention [B, N + 1, P] of the last N + 1 positions."""
         model, num_prefix = self._model, batch.num_prefix
         summed = model.embed(batch.text) + model.embed(batch.history)
         infer = model.embed(torch.full((len(summed), 1), self._config.infer_token))
@@ -202,9 +246,8 @@ class SemanticTraining:
                 guided[layer, head] = log_weights[..., : num_prefix - 1]
             return causal(layer, q, k, v)
 
-        states: list[Tensor] = []
-        hidden = forward_at(model, embeddings, batch.positions, attend, states)
-        return hidden, [guided[head] for head in heads], states[PROBED_LAYER][:, : num_prefix - 1]
+        hidden = forward_at(model, embeddings, batch.positions, attend)
+        return hidden, [guided[head] for head in heads]
 
     def _guide_loss(self, log_weights: Tensor, columns: Tensor, centres: Tensor) -> Tensor:
         """-log of the attention that falls near the character being spoken."""
@@ -246,7 +289,6 @@ def _examples(clips: list[Clip], config: SemanticConfig) -> list[_Example]:
             _Example(
                 text=np.array(encoding.ids, np.int64) + config.text_offset,
                 tokens=tokens,
-                phones=_phones_of_text(tokens, token_of_char[whole].astype(np.int64), len(encoding.ids), chars),
                 at=np.where(chars < 0, -1.0, token_of_char[whole] + (chars - whole).clip(0, 1)).astype(np.float32),
             )
         )
@@ -261,13 +303,16 @@ def _token_of_char(offsets: list[tuple[int, int]], num_chars: int) -> npt.NDArra
     return index
 
 
-def _phones_of_text(
-    tokens: npt.NDArray[np.int64], at: npt.NDArray[np.int64], num_text: int, chars: npt.NDArray[np.float32]
-) -> npt.NDArray[np.int64]:
-    """[num_text] the phone heard longest while each text token is spoken."""
-    if np.any(chars < 0):
-        return np.full(num_text, IGNORED, np.int64)
-    counts = np.zeros((num_text, NUM_PHONES))
-    counts[:, SILENT] = 0.5
-    np.add.at(counts, (at, _PHONE_OF_TOKEN[tokens]), np.where(_PHONE_OF_TOKEN[tokens] == _PHONES[SILENCE], 0.1, 1.0))
-    return np.asarray(counts.argmax(1), np.int64)
+def _spellings(clips: list[Clip], config: SemanticConfig) -> list[_Spelling]:
+    tokenizer = build_tokenizer()
+    out = []
+    for clip in clips:
+        encoding = tokenizer.encode(clip.text, add_special_tokens=False)
+        if not 0 < len(encoding.ids) <= config.max_text_tokens:
+            continue
+        phones = np.full(len(encoding.ids), SILENT, np.int64)
+        token_of_char = _token_of_char(encoding.offsets, len(clip.text)).astype(np.int64)
+        begins = clip.tokens >= 0
+        phones[token_of_char[begins]] = _PHONE_OF_TOKEN[clip.tokens[begins].astype(np.int64)]
+        out.append(_Spelling(text=np.array(encoding.ids, np.int64) + config.text_offset, phones=phones))
+    return out

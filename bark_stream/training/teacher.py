@@ -21,6 +21,8 @@ import onnxruntime
 from hibari.g2p.normalize import normalize
 from onnx import TensorProto, helper
 
+from bark_stream.training.letters import letters_of_phones
+
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
@@ -136,6 +138,20 @@ class Teacher:
         chars = [0.0, *(spoken.chars[i] for i in kept), float(len(text))]
         return _reading(text, symbols, frames, chars, [*sound[:-1], pitch])
 
+    def spell(self, text: str) -> list[str | None]:
+        """The phone that begins at each character of `text`; the first if several do, None if none does."""
+        spoken = self._pronounce(text)
+        phones: list[str | None] = [None] * len(text)
+        mark = ""
+        for symbol, char in zip(spoken.phonemes, spoken.chars, strict=False):
+            if symbol in STRESS_MARKS:
+                mark = "ˈ"
+                continue
+            if symbol in self._hibari.vocab and phones[int(char)] is None:
+                phones[int(char)] = mark + symbol
+            mark = ""
+        return phones
+
     def say(self, phones: str, durations_frames: Sequence[int]) -> Reading:
         """Phones for exactly so long; for sounds that no text spells.
 
@@ -186,9 +202,9 @@ class Teacher:
             begin = found if found >= 0 else at
             end = begin + len(token.text)
             spoken = (token.phonemes or "") + (" " if token.whitespace else "")
+            letters = [*letters_of_phones(token.text, token.phonemes or ""), len(token.text)]
             for i in range(len(spoken)):
-                where = begin + (end - begin) * i / max(1, len(token.phonemes or " "))
-                char = to_text[min(int(where), len(to_text) - 1)] + where % 1.0
+                char = to_text[min(begin + letters[i], len(to_text) - 1)]
                 phonemes += spoken[i]
                 chars.append(min(char, len(text) - 1.0))
                 stressed.append(bool(capitals[min(int(char), len(text) - 1)]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from pathlib import Path
@@ -19,7 +20,6 @@ from bark_stream.training.codec import CodecModel, fit_codebooks, fold_loudness,
 from bark_stream.training.export import export_mini, weights_to_start_from
 from bark_stream.training.mini import NUM_SEMANTIC, mini_config
 from bark_stream.training.run import CURVE
-from bark_stream.training.semantic_encoder import SemanticEncoder, SemanticEncoderConfig
 from bark_stream.training.shards import Clip, read_shards, write_shard
 from bark_stream.training.stages import PARTS, default_pace, encode_workspace, train_part, workspace_streams
 from bark_stream.training.streams import group_clips
@@ -44,6 +44,15 @@ def _clip(speaker: int, index: int) -> Clip:
 
 
 @pytest.fixture(scope="module")
+def fitted() -> tuple[CodecModel, torch.Tensor]:
+    """A small codec with codebooks fitted to 1,100 latents, and these latents."""
+    model = CodecModel(4)
+    rows = torch.randn(1100, codec_training.DIMENSION) * torch.logspace(0, -2, codec_training.DIMENSION)
+    fit_codebooks(model.quantizer, rows, np.random.default_rng(0))
+    return model, rows
+
+
+@pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tones of ten speakers, and every part trained for a few steps."""
     threads = torch.get_num_threads()
@@ -52,6 +61,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "shards").mkdir()
     clips = [_clip(speaker, index) for speaker in range(10) for index in range(TONES_PER_SPEAKER)]
     write_shard(folder / "shards" / "speech-0000.npz", clips)
+    write_shard(folder / "shards" / "alignment-0000.npz", clips[:4])
+    spelled = dataclasses.replace(clips[0], tokens=np.arange(len(clips[0].text), dtype=np.int16))
+    write_shard(folder / "shards" / "spelling-0000.npz", [spelled])
     for part in PARTS:
         pace = dataclasses.replace(default_pace(part), num_steps=1, warmup_steps=1, log_every_steps=1)
         train_part(part, folder, pace)
@@ -137,11 +149,9 @@ def test_folding_loudness_gives_the_same_sound_at_ordinary_loudness() -> None:
     torch.testing.assert_close(folded.decode_whole(codes), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_fitted_codebooks_leave_little_behind() -> None:
+def test_fitted_codebooks_leave_little_behind(fitted: tuple[CodecModel, torch.Tensor]) -> None:
     """Eight codebooks together describe latents far better than one."""
-    model = CodecModel(4)
-    rows = torch.randn(1500, codec_training.DIMENSION) * torch.logspace(0, -2, codec_training.DIMENSION)
-    fit_codebooks(model.quantizer, rows, np.random.default_rng(0))
+    model, rows = fitted
     latent = rows.T[None]
     errors = []
     for count in (1, 8):
@@ -150,16 +160,15 @@ def test_fitted_codebooks_leave_little_behind() -> None:
     assert errors[1] < 0.2 * errors[0] < 0.2 * float((rows**2).mean())
 
 
-def test_unused_codes_move_to_where_latents_are() -> None:
+def test_unused_codes_move_to_where_latents_are(fitted: tuple[CodecModel, torch.Tensor]) -> None:
     """A code that no latent meets is met after a restart; the others stay."""
-    model = CodecModel(4)
-    rows = torch.randn(1500, codec_training.DIMENSION)
-    fit_codebooks(model.quantizer, rows, np.random.default_rng(0))
-    book = model.quantizer.vq.layers[0]._codebook
+    quantizer, rows = copy.deepcopy(fitted[0].quantizer), fitted[1]
+    book = quantizer.vq.layers[0]._codebook
+    book.cluster_size.fill_(1.0)
     before = book.embed.clone()
     book.cluster_size[7] = 0.0
     book.embed[7] = 1000.0
-    restart_unused(model.quantizer, rows[:160], np.random.default_rng(1))
+    restart_unused(quantizer, rows[:160], np.random.default_rng(1))
     assert float(book.embed[7].abs().max()) < 10
     assert torch.equal(book.embed[:7], before[:7])
 
@@ -180,9 +189,3 @@ def test_initial_coarse_attention_looks_at_the_token_of_the_next_code() -> None:
         scores = k[: slots + coarse_index + 1, 0] @ q[slots + coarse_index, 0]
         expected = (coarse_index // 2 + 0.5) / 75 * 49.9 - 0.5
         assert abs(int(scores.argmax()) - expected) <= 0.75
-
-
-def test_semantic_encoder_gives_one_token_per_step() -> None:
-    """A second of sound is 49 tokens."""
-    encoder = SemanticEncoder(SemanticEncoderConfig(num_classes=NUM_SEMANTIC)).eval()
-    assert encoder.tokens(torch.zeros(2, 24_000)).shape == (2, 49)
