@@ -20,6 +20,8 @@ _EXPORTS = {
     "SamplingConfig": "bark_stream.config",
     "SentenceStream": "bark_stream.sentences",
     "SpeechState": "bark_stream.state",
+    "VoiceStore": "bark_stream.voice_store",
+    "clone": "bark_stream.cloning.clone",
     "generate_audio": "bark_stream.suno_api",
     "load": "bark_stream.bark",
     "preload_models": "bark_stream.suno_api",
@@ -35,7 +37,9 @@ __all__ = [
     "SamplingConfig",
     "SentenceStream",
     "SpeechState",
+    "VoiceStore",
     "__version__",
+    "clone",
     "generate_audio",
     "load",
     "preload_models",
@@ -44,12 +48,14 @@ __all__ = [
 
 if TYPE_CHECKING:
     from bark_stream.bark import Bark, load
+    from bark_stream.cloning.clone import clone
     from bark_stream.config import ChunkPolicy, SamplingConfig
     from bark_stream.engine import Engine
     from bark_stream.errors import BarkStreamError
     from bark_stream.sentences import SentenceStream
     from bark_stream.state import SpeechState
     from bark_stream.suno_api import SAMPLE_RATE, generate_audio, preload_models, save_as_prompt
+    from bark_stream.voice_store import VoiceStore
 
 
 def __getattr__(name: str) -> Any:

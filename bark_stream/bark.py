@@ -30,6 +30,7 @@ from bark_stream.sentences import Sentence, SentencePolicy, SentenceStream
 from bark_stream.state import SpeechState
 from bark_stream.text import TextEncoder
 from bark_stream.voice import Voice, read_voice, voice_from_arrays
+from bark_stream.voice_store import VoiceStore
 
 VoiceLike: TypeAlias = "str | Path | Mapping[str, Any] | Voice | None"
 
@@ -61,22 +62,26 @@ class Speech:
         return self.synth_s / self.audio_s if len(self.pcm) else float("inf")
 
 
-def load(model: str | Path = "mini", *, num_slots: int = 1) -> Bark:
+def load(model: str | Path = "mini", *, num_slots: int = 1, voices: str | Path | None = None) -> Bark:
     """Read a model by name or folder (see `bark_stream.checkpoint`) and make it ready to speak.
 
-    Args: num_slots: sentences that can be on their way at once.
+    Args:
+        num_slots: sentences that can be on their way at once.
+        voices: a folder of voices of one's own, beside the model's; what comes into it later is known too.
     Raises: UnknownModel, CheckpointError, UnsafeCheckpoint.
     """
-    return Bark(load_checkpoint(model), num_slots=num_slots)
+    return Bark(load_checkpoint(model), num_slots=num_slots, own_voices=None if voices is None else VoiceStore(voices))
 
 
 class Bark:
-    def __init__(self, checkpoint: Checkpoint, *, num_slots: int = 1) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, *, num_slots: int = 1, own_voices: VoiceStore | None = None
+    ) -> None:
         models = build_models(checkpoint)
         self.config: ModelConfig = checkpoint.config
         self.num_slots = num_slots
         self._encoder = TextEncoder(checkpoint.tokenizer, self.config.semantic)
-        self._voices = checkpoint.voices
+        self._voices = checkpoint.voices if own_voices is None else checkpoint.voices.with_own(own_voices)
         self.pipeline = Pipeline(
             self.config,
             SemanticStage(models.semantic, self.config.semantic, num_slots),
@@ -92,7 +97,7 @@ class Bark:
 
     @property
     def voices(self) -> tuple[str, ...]:
-        """Names of the presets."""
+        """Names of the presets, and of one's own."""
         return self._voices.names()
 
     def voice(self, voice: VoiceLike) -> Voice | None:

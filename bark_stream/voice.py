@@ -1,7 +1,8 @@
 """A voice: what Bark is told it has just said (Suno's "history prompt").
 
-Knows the arrays, what fits a model, and the file formats: Suno's `.npz`, and Hugging Face's three `.npy`. Knows no
-tensors, and no names of presets (`voice_library`).
+Knows the arrays, what fits a model, and the file formats: Suno's `.npz`, and Hugging Face's three `.npy`. A cloned
+voice has its provenance in one more array, which other readers pass over. Knows no tensors, and no names of presets
+(`voice_library`).
 """
 
 from __future__ import annotations
@@ -20,11 +21,16 @@ from numpy.typing import NDArray
 
 from bark_stream.config import ModelConfig
 from bark_stream.errors import BadVoice, OutputError
+from bark_stream.provenance import Provenance
 
 PARTS = ("semantic_prompt", "coarse_prompt", "fine_prompt")
 """Keys of the arrays in a file, Suno's and Hugging Face's alike."""
+PROVENANCE = "provenance"
+"""Key of the bytes that say where a cloned voice comes from."""
 MAX_FILE_BYTES = 16 * 1024 * 1024
 """Of one array, unpacked: a hundred times the longest published preset. An npz is a zip, and a zip can be a bomb."""
+SUNO_VOCAB_SIZE = 10_000
+"""Semantic tokens of all of Suno's models (generation.py, SEMANTIC_VOCAB_SIZE)."""
 MIN_SEMANTIC_TOKENS = 6
 """Nine codec frames: enough to warm the decoder, whose reflect padding wants seven."""
 
@@ -42,6 +48,12 @@ class Voice:
     """[K_coarse, T] codes."""
     fine: NDArray[np.int64]
     """[K, T] codes; its first rows are `coarse`."""
+    provenance: Provenance | None = None
+    """Of a voice that was cloned."""
+
+    @property
+    def is_cloned(self) -> bool:
+        return self.provenance is not None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Voice):
@@ -66,6 +78,8 @@ class Voice:
         Source: the assertions of Suno's generation.py.
         """
         num_tokens, num_frames = len(self.semantic), self.coarse.shape[1]
+        if self.provenance is not None and self.provenance.tokens != token_family(config):
+            raise self._bad(f"was cloned for {self.provenance.model}; {config.name} speaks other tokens")
         if num_tokens < MIN_SEMANTIC_TOKENS:
             raise self._bad(f"semantic_prompt holds {num_tokens} tokens; at least {MIN_SEMANTIC_TOKENS} are needed")
         for part, codes, num_codebooks in (
@@ -99,6 +113,7 @@ class Voice:
             self.semantic[len(self.semantic) - num_semantic_tokens :],
             self.coarse[:, -num_frames:],
             self.fine[:, -num_frames:],
+            self.provenance,
         )
 
     def followed_by(self, later: Voice) -> Voice:
@@ -108,13 +123,19 @@ class Voice:
             np.concatenate([self.semantic, later.semantic]),
             np.hstack([self.coarse, later.coarse]),
             np.hstack([self.fine, later.fine]),
+            self.provenance,
         )
 
     def _bad(self, problem: str) -> BadVoice:
         return BadVoice(self.name, problem)
 
 
-def voice_from_arrays(name: str, arrays: Mapping[str, Any]) -> Voice:
+def token_family(config: ModelConfig) -> str:
+    """Whose semantic tokens and codes a model speaks: all of Suno's models share theirs."""
+    return "bark" if config.semantic.vocab_size == SUNO_VOCAB_SIZE else config.name
+
+
+def voice_from_arrays(name: str, arrays: Mapping[str, Any], provenance: Provenance | None = None) -> Voice:
     """A voice from Suno's dict: semantic_prompt [N], coarse_prompt [2, T], fine_prompt [8, T], any integers.
 
     Raises: BadVoice for a missing key, a wrong number of axes, values that are not integers.
@@ -129,7 +150,7 @@ def voice_from_arrays(name: str, arrays: Mapping[str, Any]) -> Voice:
         if array.ndim != _NDIM[part]:
             raise BadVoice(name, f"{part} has {array.ndim} axes, not {_NDIM[part]}")
         taken[part] = _frozen(array)
-    return Voice(name, taken["semantic_prompt"], taken["coarse_prompt"], taken["fine_prompt"])
+    return Voice(name, taken["semantic_prompt"], taken["coarse_prompt"], taken["fine_prompt"], provenance)
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[np.int64]:
@@ -151,11 +172,18 @@ def read_voice(path: str | Path, name: str | None = None) -> Voice:
                 if member.file_size > MAX_FILE_BYTES:
                     raise BadVoice(name, f"{member.filename} is larger than {MAX_FILE_BYTES} bytes")
         with np.load(path, allow_pickle=False) as arrays:
-            return voice_from_arrays(name, {part: arrays[part] for part in PARTS if part in arrays})
+            provenance = _provenance(arrays[PROVENANCE]) if PROVENANCE in arrays else None
+            return voice_from_arrays(name, {part: arrays[part] for part in PARTS if part in arrays}, provenance)
     except OSError as exc:
         raise BadVoice(name, f"{path} cannot be read: {exc.strerror or exc}") from exc
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError) as exc:
         raise BadVoice(name, f"{path} is no npz file of plain arrays: {exc}") from exc
+
+
+def _provenance(array: NDArray[Any]) -> Provenance:
+    if array.dtype != np.uint8 or array.ndim != 1:
+        raise ValueError(f"{PROVENANCE} is {array.dtype} of {array.ndim} axes, not bytes")
+    return Provenance.from_bytes(array.tobytes())
 
 
 def read_voice_parts(name: str, paths: Mapping[str, Path]) -> Voice:
@@ -177,7 +205,8 @@ def read_voice_parts(name: str, paths: Mapping[str, Path]) -> Voice:
 
 
 def save_voice(voice: Voice, path: str | Path) -> None:
-    """Write Suno's `.npz`: int64, int64, int32 as in the published presets. The file appears whole or not at all.
+    """Write Suno's `.npz`: int64, int64, int32 as in the published presets, and the provenance of a cloned voice. The
+    file appears whole or not at all.
 
     Raises: OutputError.
     """
@@ -188,14 +217,22 @@ def save_voice(voice: Voice, path: str | Path) -> None:
         raise OutputError(str(path), exc.strerror or str(exc)) from exc
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(
-                file,
-                semantic_prompt=voice.semantic.astype(np.int64),
-                coarse_prompt=voice.coarse.astype(np.int64),
-                fine_prompt=voice.fine.astype(np.int32),
-            )
+            np.savez(file, **_arrays(voice))
+            file.flush()
+            os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as exc:
         Path(temporary).unlink(missing_ok=True)
         raise OutputError(str(path), exc.strerror or str(exc)) from exc
+
+
+def _arrays(voice: Voice) -> dict[str, Any]:
+    arrays: dict[str, Any] = {
+        "semantic_prompt": voice.semantic.astype(np.int64),
+        "coarse_prompt": voice.coarse.astype(np.int64),
+        "fine_prompt": voice.fine.astype(np.int32),
+    }
+    if voice.provenance is not None:
+        arrays[PROVENANCE] = np.frombuffer(voice.provenance.to_bytes(), np.uint8)
+    return arrays

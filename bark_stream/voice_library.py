@@ -1,6 +1,7 @@
-"""The voices of one model, by name, read when first asked for.
+"""The voices of one model, by name, read when first asked for; and, beside them, voices of one's own.
 
-A name is looked up in a list made when the model was opened; it never becomes a path, so a client may send any string.
+A name is looked up in a list made when the model was opened, or of what a `VoiceStore` holds; it never becomes a path
+by itself, so a client may send any string.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from bark_stream.config import ModelConfig
 from bark_stream.errors import BadVoice, UnknownVoice
 from bark_stream.voice import Voice, read_voice
+from bark_stream.voice_store import VoiceStore
 
 VoiceReader = Callable[[], Voice]
 
@@ -21,9 +23,11 @@ _NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
 
 
 class VoiceLibrary:
-    def __init__(self, readers: Mapping[str, VoiceReader], config: ModelConfig) -> None:
-        """Args: readers: how to read each voice, by name; config: what a voice must fit, and the aliases.
-
+    def __init__(self, readers: Mapping[str, VoiceReader], config: ModelConfig, own: VoiceStore | None = None) -> None:
+        """Args:
+            readers: how to read each voice, by name.
+            config: what a voice must fit, and the aliases.
+            own: voices that may come and go; the model's own names go before theirs.
         Raises: BadVoice for a name that could not be a file's.
         """
         for name in readers:
@@ -31,22 +35,34 @@ class VoiceLibrary:
                 raise BadVoice(repr(name), "its name is none: letters, digits, - _ and inner dots, in parts by /")
         self._readers = dict(readers)
         self._config = config
+        self._own = own
         self._voices: dict[str, Voice] = {}
         self._lock = threading.Lock()
 
     def names(self) -> tuple[str, ...]:
         """Names without aliases, sorted."""
-        return tuple(sorted(self._readers))
+        own = () if self._own is None else self._own.names()
+        return tuple(sorted({*self._readers, *own}))
+
+    def with_own(self, own: VoiceStore) -> VoiceLibrary:
+        """The same voices, and those of a store."""
+        return VoiceLibrary(self._readers, self._config, own)
+
+    def is_of_model(self, name: str) -> bool:
+        """Whether the model came with it, under this name or an alias."""
+        return self._config.voice_aliases.get(name, name) in self._readers or name in self._readers
 
     def get(self, name: str) -> Voice:
         """The voice of that name or alias, checked against the model.
 
         Raises: UnknownVoice; BadVoice if its file is damaged.
         """
-        if name not in self._readers:
-            name = self._config.voice_aliases.get(name, name)
-        if name not in self._readers:
+        if not self.is_of_model(name):
+            if self._own is not None and name in self._own:
+                return self._own.get(name).check(self._config)
             raise UnknownVoice(name, self.names())
+        if name not in self._readers:
+            name = self._config.voice_aliases[name]
         with self._lock:
             if name not in self._voices:
                 self._voices[name] = self._readers[name]().check(self._config)

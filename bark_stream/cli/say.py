@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bark_stream.audio_file import AudioWriter, audio_format, check_target
+from bark_stream.cli.own_voices import add_voices_argument, own_voices
 from bark_stream.config import ChunkPolicy, SamplingConfig
 from bark_stream.errors import ConfigError, EmptyText, OutputError
 from bark_stream.events import Chunk, Event
-from bark_stream.voice import save_voice
+from bark_stream.voice import Voice, save_voice
 
 if TYPE_CHECKING:
     from bark_stream.bark import Bark, Speech
@@ -39,7 +40,8 @@ def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser("say", help="speak a text into a file or a loudspeaker")
     parser.add_argument("text", metavar="TEXT", help="what to say; - reads it from stdin")
     parser.add_argument("--model", default="mini", help="name or folder (default: the built-in mini)")
-    parser.add_argument("--voice", help="preset name or .npz file (default: the model's own)")
+    parser.add_argument("--voice", help="a name (see `voices`) or .npz file (default: the model's own)")
+    add_voices_argument(parser)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--temperature", type=float, help="of all stages; 0 takes the most likely token")
     parser.add_argument("--text-temperature", type=float)
@@ -77,15 +79,16 @@ def run(arguments: argparse.Namespace) -> int:
     from bark_stream.bark import load
     from bark_stream.threads import use_threads
 
-    bark = load(arguments.model)
+    bark = load(arguments.model, voices=own_voices(arguments).folder)
     use_threads(bark.config)
     load_s = time.perf_counter() - started
     warn_of_stand_in(bark)
+    voice = bark.voice(arguments.voice or bark.config.default_voice)
     with ExitStack() as stack:
-        sinks = list(_sinks(output, arguments.play, bark.sample_rate_hz, stack))
+        sinks = list(_sinks(output, arguments.play, bark.sample_rate_hz, tags_of(voice), stack))
         speech = bark.synthesize(
             text,
-            voice=arguments.voice or bark.config.default_voice,
+            voice=voice,
             seed=arguments.seed,
             policy=policy,
             sampling=temperatures(bark.config.sampling, arguments),
@@ -93,7 +96,8 @@ def run(arguments: argparse.Namespace) -> int:
             on_event=lambda event: _pass_on(event, sinks),
         )
     if arguments.save_prompt and speech.prompt is not None:
-        save_voice(speech.prompt, arguments.save_prompt)
+        origin = None if voice is None else voice.provenance
+        save_voice(replace(speech.prompt, provenance=origin), arguments.save_prompt)
     report(speech, load_s, as_json=arguments.json)
     return 0
 
@@ -153,9 +157,16 @@ def _pass_on(event: Event, sinks: list[Sink]) -> None:
             sink(event.pcm)
 
 
-def _sinks(output: str | None, play: bool, sample_rate_hz: int, stack: ExitStack) -> Iterator[Sink]:
+def tags_of(voice: Voice | None) -> dict[str, str]:
+    """What a sound file says of the voice it is spoken with: where it was cloned."""
+    return {} if voice is None or voice.provenance is None else voice.provenance.tags(voice.name)
+
+
+def _sinks(
+    output: str | None, play: bool, sample_rate_hz: int, tags: dict[str, str], stack: ExitStack
+) -> Iterator[Sink]:
     if output is not None:
-        yield stack.enter_context(AudioWriter(output, sample_rate_hz)).write
+        yield stack.enter_context(AudioWriter(output, sample_rate_hz, tags=tags)).write
     if play:
         yield _player(sample_rate_hz, stack)
 

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bark_stream.encodec_import import ResidualVectorQuantizer, SEANetDecoder, SEANetEncoder
+from bark_stream.mel import mel_filters
 
 SAMPLE_RATE_HZ = 24_000
 HOP_SAMPLES = 320
@@ -98,7 +99,7 @@ class LogMelDistance(nn.Module):
         super().__init__()
         for size, bands in zip(STFT_SIZES, MEL_BANDS, strict=True):
             self.register_buffer(f"window_{size}", torch.hann_window(size), persistent=False)
-            self.register_buffer(f"mel_{size}", mel_filters(size, bands), persistent=False)
+            self.register_buffer(f"mel_{size}", _filters(size, bands), persistent=False)
 
     def forward(self, made: Tensor, true: Tensor) -> Tensor:
         """[B, L] sounds -> scalar."""
@@ -114,21 +115,9 @@ class LogMelDistance(nn.Module):
         return torch.log(self.get_buffer(f"mel_{size}") @ magnitude + LOG_FLOOR)
 
 
-def mel_filters(size: int, bands: int) -> Tensor:
-    """[bands, size / 2 + 1] triangles on the mel scale, each of sum 1 so that narrow bands weigh no less."""
-
-    def mel(hz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return 2595.0 * np.log10(1.0 + hz / 700.0)
-
-    edges = np.linspace(0.0, float(mel(np.array(SAMPLE_RATE_HZ / 2))), bands + 2)
-    bins = mel(np.arange(size // 2 + 1) * SAMPLE_RATE_HZ / size)
-    rising = (bins[None] - edges[:-2, None]) / np.diff(edges)[:-1, None]
-    falling = (edges[2:, None] - bins[None]) / np.diff(edges)[1:, None]
-    filters = np.maximum(0.0, np.minimum(rising, falling))
-    empty = filters.sum(axis=1) == 0
-    nearest = np.abs(bins[None] - edges[1:-1, None]).argmin(axis=1)
-    filters[empty, nearest[empty]] = 1.0
-    return torch.from_numpy(filters / filters.sum(axis=1, keepdims=True)).float()
+def _filters(size: int, bands: int) -> Tensor:
+    """[bands, size / 2 + 1]"""
+    return torch.from_numpy(mel_filters(size, bands, SAMPLE_RATE_HZ)).float()
 
 
 class Spectrum(nn.Module):
@@ -139,7 +128,7 @@ class Spectrum(nn.Module):
         self.register_buffer("long", torch.hann_window(PROBED_SAMPLES), persistent=False)
         short = torch.cat([torch.zeros(PROBED_SAMPLES // 2), torch.hann_window(PROBED_SAMPLES // 2)])
         self.register_buffer("short", short, persistent=False)
-        self.register_buffer("mel", mel_filters(PROBED_SAMPLES, PROBED_MELS), persistent=False)
+        self.register_buffer("mel", _filters(PROBED_SAMPLES, PROBED_MELS), persistent=False)
 
     def forward(self, sound: Tensor) -> Tensor:
         """[B, L] loud sound -> [B, NUM_PROBED, L / 320]."""

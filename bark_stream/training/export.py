@@ -18,11 +18,11 @@ from torch import Tensor
 from bark_stream.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from bark_stream.checkpoint.models import with_tied_heads
 from bark_stream.checkpoint.storage import Storage
+from bark_stream.cloning import mel_encoder
 from bark_stream.config import ModelConfig
 from bark_stream.errors import CheckpointError
 from bark_stream.training.codec import LOUDNESS, fold_loudness, set_usage
 from bark_stream.training.mini import mini_config
-from bark_stream.training.pairs import SEMANTIC_ENCODER
 from bark_stream.training.run import CHECKPOINT
 from bark_stream.training.semantic_tokens import SemanticVocabulary, vocabulary_table
 from bark_stream.training.stages import RUNS, codec_weights, workspace_streams
@@ -64,7 +64,7 @@ def export_mini(workspace: Path, folder: Path, storage: Storage = "int8") -> Non
     (folder / SEMANTIC_VOCABULARY).write_text(json.dumps(table, ensure_ascii=False) + "\n", encoding="utf-8")
     if (runs / "semantic_encoder" / CHECKPOINT).exists():
         weights = {name: tensor.half() for name, tensor in run_weights(runs / "semantic_encoder").items()}
-        save_file(weights, folder / SEMANTIC_ENCODER)
+        save_file(weights, folder / mel_encoder.FILE)
 
 
 def run_weights(run: Path) -> dict[str, Tensor]:

@@ -10,19 +10,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import torch
-from safetensors.torch import load_file
 
 from bark_stream.audio_file import read_audio
 from bark_stream.checkpoint import load_checkpoint
-from bark_stream.errors import CheckpointError, ConfigError
+from bark_stream.cloning.clone import encoder_of
+from bark_stream.errors import ConfigError
+from bark_stream.resample import resample
 from bark_stream.training.codec import SAMPLE_RATE_HZ
-from bark_stream.training.mini import NUM_SEMANTIC
-from bark_stream.training.semantic_encoder import SemanticEncoderConfig, load_semantic_encoder
 from bark_stream.training.shards import Clip, write_shard
 
-SEMANTIC_ENCODER = "semantic_encoder.safetensors"
 METADATA = "metadata.txt"
 NOT_KNOWN = -1.0
 CLIPS_PER_SHARD = 100
@@ -42,16 +38,12 @@ def prepare_pairs(
     Returns: how many recordings.
     Raises: ConfigError for a bad line, CheckpointError if the model has no semantic encoder, BadAudio.
     """
-    folder = load_checkpoint(model).folder
-    if folder is None or not (folder / SEMANTIC_ENCODER).exists():
-        raise CheckpointError(model, f"holds no {SEMANTIC_ENCODER}")
-    weights = {name: tensor.float() for name, tensor in load_file(folder / SEMANTIC_ENCODER).items()}
-    encoder = load_semantic_encoder(SemanticEncoderConfig(num_classes=NUM_SEMANTIC), weights)
+    encoder = encoder_of(load_checkpoint(model))
     shards.mkdir(parents=True, exist_ok=True)
     clips: list[Clip] = []
     for path, text in read_metadata(recordings):
-        pcm = resample(*read_audio(path))
-        tokens = encoder.tokens(torch.from_numpy(pcm)[None])[0].numpy()
+        pcm = resample(*read_audio(path), SAMPLE_RATE_HZ)
+        tokens = encoder.tokens(pcm, SAMPLE_RATE_HZ)
         clips.append(
             Clip(
                 text=text,
@@ -82,13 +74,3 @@ def read_metadata(recordings: Path) -> Iterator[tuple[Path, str]]:
         if not bar or not text.strip() or not (recordings / name).is_file():
             raise ConfigError(f"{path}:{number}", "is not 'wav|text' with an existing wav")
         yield recordings / name, text.strip()
-
-
-def resample(pcm: npt.NDArray[np.float32], rate_hz: int) -> npt.NDArray[np.float32]:
-    """[T] at any rate -> 24 kHz, by spectrum."""
-    length = round(len(pcm) * SAMPLE_RATE_HZ / rate_hz)
-    spectrum = np.fft.rfft(pcm)
-    kept = np.zeros(length // 2 + 1, spectrum.dtype)
-    count = min(len(kept), len(spectrum))
-    kept[:count] = spectrum[:count]
-    return np.asarray(np.fft.irfft(kept, length) * (length / len(pcm)), np.float32)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bark_stream.cloning.mel_encoder import MelEncoder, MelEncoderConfig
 from bark_stream.config import ModelConfig
 from bark_stream.errors import CheckpointError, ConfigError
 from bark_stream.training.coarse import CoarseTraining, CoarseTrainingConfig, init_coarse
@@ -22,11 +23,7 @@ from bark_stream.training.fine import FineTraining, FineTrainingConfig, init_fin
 from bark_stream.training.mini import NUM_SEMANTIC, mini_config
 from bark_stream.training.run import CHECKPOINT, Progress, RunConfig, StepFunction, train
 from bark_stream.training.semantic import SemanticTraining, SemanticTrainingConfig, init_semantic
-from bark_stream.training.semantic_encoder import (
-    SemanticEncoder,
-    SemanticEncoderConfig,
-    SemanticEncoderTraining,
-)
+from bark_stream.training.semantic_encoder import SemanticEncoderTraining
 from bark_stream.training.shards import Clip, read_shard, read_shards
 from bark_stream.training.streams import Stream, encode_shard, group_clips, read_streams, sound_of_tokens
 from bark_stream.transformer import CausalGPT, FineGPT
@@ -113,7 +110,7 @@ def build_part(part: str, workspace: Path) -> Part:
             streams = workspace_streams(workspace)
             return Part(model=fine, step=FineTraining(fine, streams, config, FineTrainingConfig()))
         case _:
-            encoder = SemanticEncoder(SemanticEncoderConfig(num_classes=NUM_SEMANTIC))
+            encoder = MelEncoder(MelEncoderConfig(num_classes=NUM_SEMANTIC))
             clips = [c for kind in ("speech", "expressive") for c in read_shards(workspace / SHARDS, kind)]
             return Part(model=encoder, step=SemanticEncoderTraining(encoder, clips))
 

@@ -1,0 +1,143 @@
+"""A few seconds of somebody -> a voice: checked sample, semantic tokens, codes of the same seconds, provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bark_stream.audio_file import read_audio
+from bark_stream.checkpoint import Checkpoint, load_checkpoint
+from bark_stream.cloning.encoder import SemanticTokenizer
+from bark_stream.cloning.hubert import load_hubert_encoder
+from bark_stream.cloning.mel_encoder import FILE, load_mel_encoder
+from bark_stream.cloning.sample import speech_of
+from bark_stream.codec import Codec
+from bark_stream.config import ModelConfig
+from bark_stream.errors import BadAudio, CheckpointError, MissingConsent
+from bark_stream.provenance import Provenance
+from bark_stream.resample import resample
+from bark_stream.voice import Voice, token_family, voice_from_arrays
+
+MAX_READ_S = 60.0
+MAX_SAMPLE_BYTES = 64 * 1024 * 1024
+
+
+def clone(
+    sample: str | Path | bytes,
+    *,
+    name: str,
+    consent: str,
+    model: str | Path | Checkpoint = "mini",
+    encoder: SemanticTokenizer | None = None,
+) -> Voice:
+    """A voice that speaks like the person in a sample.
+
+    Args:
+        sample: a sound file of any format, or its bytes; 3 to 15 s of one person, clean.
+        name: of the voice.
+        consent: who agreed, and when. It is kept inside the voice.
+        model: the one that shall speak.
+        encoder: what names the semantic tokens; the model's own without it, or HuBERT for a model that has none.
+    Returns: the voice, checked against the model. `save_voice` writes it, a `VoiceStore` keeps it.
+    Raises: MissingConsent; BadAudio and its family, one error for each fault of a sample; CheckpointError, ConfigError
+        or DownloadError if the encoder is missing or does not fit.
+    """
+    if not consent.strip():
+        raise MissingConsent
+    source = "the sample" if isinstance(sample, bytes) else str(sample)
+    data = _bytes_of(sample, source)
+    checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
+    speech, rate_hz = read_sample(data, source)
+    encoder = encoder or encoder_of(checkpoint)
+    if encoder.num_tokens > checkpoint.config.semantic.vocab_size:
+        raise CheckpointError(
+            encoder.name,
+            f"names {encoder.num_tokens} tokens; the model knows {checkpoint.config.semantic.vocab_size}",
+        )
+    from bark_stream import __version__
+
+    provenance = Provenance(
+        consent=consent.strip(),
+        source_sha256=hashlib.sha256(data).hexdigest(),
+        source_s=round(len(speech) / rate_hz, 3),
+        created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        tool=f"bark-stream {__version__}",
+        model=checkpoint.config.name,
+        encoder=encoder.name,
+        tokens=token_family(checkpoint.config),
+    )
+    codec = Codec(checkpoint.config.codec, checkpoint.codec, source=checkpoint.source)
+    return voice_of(speech, rate_hz, name, checkpoint.config, codec, encoder, provenance)
+
+
+def read_sample(data: bytes, source: str) -> tuple[NDArray[np.float32], int]:
+    """The speech of a sound file's bytes, checked, and its rate in Hz. Raises: BadAudio and its family."""
+    try:
+        pcm, rate_hz = read_audio(io.BytesIO(data), MAX_READ_S)
+    except BadAudio as exc:
+        raise BadAudio(source, exc.problem) from exc
+    return speech_of(pcm, rate_hz, source), rate_hz
+
+
+def encoder_of(checkpoint: Checkpoint) -> SemanticTokenizer:
+    """The model's own encoder where one lies beside it, else HuBERT and the usual quantizer.
+
+    Raises: CheckpointError if neither can name this model's tokens; ConfigError, DownloadError.
+    """
+    if checkpoint.folder is not None and (checkpoint.folder / FILE).exists():
+        return load_mel_encoder(checkpoint.folder)
+    if token_family(checkpoint.config) != "bark":
+        raise CheckpointError(checkpoint.source, f"holds no {FILE}, so it cannot hear a sample")
+    return load_hubert_encoder()
+
+
+def voice_of(
+    speech: NDArray[np.float32],
+    rate_hz: int,
+    name: str,
+    config: ModelConfig,
+    codec: Codec,
+    encoder: SemanticTokenizer,
+    provenance: Provenance,
+) -> Voice:
+    """Tokens and codes of the same seconds, at the model's ratio of frames to tokens.
+
+    Raises: BadVoice if they do not fit the model, which would be the encoder's fault.
+    """
+    semantic = encoder.tokens(speech, rate_hz)
+    pcm = torch.from_numpy(resample(speech, rate_hz, config.sample_rate_hz))[None]
+    codes = codec.encode(pcm, config.fine.num_codebooks)[0].numpy()
+    ratio = config.coarse.rate_hz / config.semantic.rate_hz
+    num_tokens = min(len(semantic), math.floor(codes.shape[1] / ratio))
+    num_frames = math.floor(num_tokens * ratio)
+    voice = voice_from_arrays(
+        name,
+        {
+            "semantic_prompt": semantic[:num_tokens],
+            "coarse_prompt": codes[: config.coarse.num_codebooks, :num_frames],
+            "fine_prompt": codes[:, :num_frames],
+        },
+        provenance,
+    )
+    return voice.check(config)
+
+
+def _bytes_of(sample: str | Path | bytes, source: str) -> bytes:
+    if isinstance(sample, bytes):
+        data = sample
+    else:
+        try:
+            with open(sample, "rb") as file:
+                data = file.read(MAX_SAMPLE_BYTES + 1)
+        except OSError as exc:
+            raise BadAudio(source, f"cannot be read: {exc.strerror or exc}") from exc
+    if len(data) > MAX_SAMPLE_BYTES:
+        raise BadAudio(source, f"is larger than {MAX_SAMPLE_BYTES} bytes")
+    return data

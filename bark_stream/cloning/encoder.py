@@ -1,0 +1,21 @@
+"""What names the semantic tokens of a sound: a model's own encoder, or HuBERT with a quantizer."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class SemanticTokenizer(Protocol):
+    @property
+    def name(self) -> str:
+        """For provenance."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Different tokens it can give."""
+
+    def tokens(self, pcm: NDArray[np.float32], rate_hz: int) -> NDArray[np.int64]:
+        """[T] float32 mono, -1 … 1 -> [N] semantic tokens, about 49.9 a second."""

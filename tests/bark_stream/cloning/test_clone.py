@@ -1,0 +1,140 @@
+"""Cloning: a sample becomes a voice that the model speaks with and every Bark tool reads, with its provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hugging_face_reference import bark_history
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+import bark_stream
+from bark_stream.audio_file import AudioWriter
+from bark_stream.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from bark_stream.cloning.clone import clone, encoder_of
+from bark_stream.cloning.mel_encoder import FILE, MelEncoder, MelEncoderConfig, load_mel_encoder
+from bark_stream.errors import BadAudio, BadVoice, CheckpointError, MissingConsent, SampleTooShort
+from bark_stream.voice import read_voice, save_voice
+
+SAMPLE = Path(__file__).parents[2] / "samples" / "woman.ogg"
+CONSENT = "A. Speaker, by mail, 2026-11-01"
+
+
+class Ear:
+    """Names the n-th token n."""
+
+    name = "counting"
+
+    def __init__(self, num_tokens: int = 100, rate_hz: float = 50.0) -> None:
+        self.num_tokens = num_tokens
+        self._rate_hz = rate_hz
+
+    def tokens(self, pcm: NDArray[np.float32], rate_hz: int) -> NDArray[np.int64]:
+        return np.arange(int(len(pcm) / rate_hz * self._rate_hz)) % self.num_tokens
+
+
+@pytest.mark.parametrize("rate_hz", [49.9, 50.0, 51.0])
+def test_clone_keeps_the_ratio_of_frames_to_tokens(tiny_checkpoint: Checkpoint, rate_hz: float) -> None:
+    """However many tokens the encoder gives, Suno's own check of the ratio holds."""
+    voice = clone(SAMPLE, name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=Ear(rate_hz=rate_hz))
+    num_tokens, num_frames = len(voice.semantic), voice.coarse.shape[1]
+    assert round(num_frames / num_tokens, 1) == 1.5
+    assert voice.fine.shape == (8, num_frames)
+    assert num_tokens == pytest.approx(voice.provenance.source_s * 49.9, abs=3) if voice.provenance else False
+
+
+def test_clone_says_where_the_voice_comes_from(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """Digest of the sample, date, consent, tool and encoder travel in the file and come back."""
+    voice = clone(SAMPLE, name="alice", consent=f" {CONSENT} ", model=tiny_checkpoint, encoder=Ear())
+    save_voice(voice, tmp_path / "alice.npz")
+    origin = read_voice(tmp_path / "alice.npz").provenance
+    assert origin is not None
+    assert origin == voice.provenance
+    assert origin.consent == CONSENT
+    assert origin.source_sha256 == hashlib.sha256(SAMPLE.read_bytes()).hexdigest()
+    assert origin.tool == f"bark-stream {bark_stream.__version__}"
+    assert origin.created_at.endswith("+00:00")
+    assert origin.encoder == "counting"
+
+
+def test_cloned_file_is_read_by_other_bark_tools(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """transformers' processor and a plain np.load without pickles, as Suno's code uses it, see three proper arrays."""
+    voice = clone(SAMPLE, name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=Ear())
+    path = tmp_path / "alice.npz"
+    save_voice(voice, path)
+    with np.load(path, allow_pickle=False) as prompt:
+        assert np.array_equal(prompt["fine_prompt"][:2], prompt["coarse_prompt"])
+        assert np.array_equal(prompt["semantic_prompt"], voice.semantic)
+        assert all(prompt[part].dtype.kind in "iu" for part in prompt)
+    history = bark_history(tiny_checkpoint.tokenizer, path)
+    assert torch.equal(history["semantic_prompt"], torch.from_numpy(voice.semantic.copy()))
+    assert torch.equal(history["fine_prompt"].long(), torch.from_numpy(voice.fine.copy()))
+
+
+def test_clone_speaks(tiny_checkpoint: Checkpoint) -> None:
+    """A model goes on from the voice, in its library's own names or as a value."""
+    voice = clone(SAMPLE.read_bytes(), name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=Ear())
+    bark = bark_stream.Bark(tiny_checkpoint)
+    speech = bark.synthesize("Hello.", voice=voice, max_s=0.4)
+    assert speech.audio_s == pytest.approx(0.4, abs=0.05)
+    assert speech.state.voice == voice
+
+
+def test_clone_refuses_before_it_hears(tiny_checkpoint: Checkpoint) -> None:
+    """No consent, no file, no sound, too little of it."""
+    for consent in ("", "  \n"):
+        with pytest.raises(MissingConsent):
+            clone(SAMPLE, name="alice", consent=consent, model=tiny_checkpoint, encoder=Ear())
+    with pytest.raises(BadAudio, match=r"nowhere\.wav: cannot be read"):
+        clone("nowhere.wav", name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=Ear())
+    with pytest.raises(BadAudio, match="the sample"):
+        clone(b"RIFF but no sound at all", name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=Ear())
+    short = io.BytesIO()
+    with AudioWriter(short, 24_000) as writer:
+        writer.write(np.sin(np.arange(24_000) / 20).astype(np.float32) / 2)
+    with pytest.raises(SampleTooShort):
+        clone(short.getvalue(), name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=Ear())
+
+
+def test_clone_refuses_an_encoder_of_another_model(tiny_checkpoint: Checkpoint) -> None:
+    """Tokens that the model does not know are refused before they are heard."""
+    with pytest.raises(CheckpointError, match="names 20000 tokens"):
+        clone(SAMPLE, name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=Ear(20_000))
+
+
+def test_voice_of_another_model_is_refused(tiny_checkpoint: Checkpoint) -> None:
+    """A clone made for other tokens would speak noise; who speaks them says so instead."""
+    voice = clone(SAMPLE, name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=Ear())
+    assert voice.provenance is not None
+    foreign = replace(voice, provenance=replace(voice.provenance, tokens="other", model="other"))
+    with pytest.raises(BadVoice, match="was cloned for other"):
+        foreign.check(tiny_checkpoint.config)
+
+
+def test_model_folder_brings_its_own_ear(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """`semantic_encoder.safetensors` beside a model names its tokens, whatever the encoder's sizes."""
+    save_checkpoint(tiny_checkpoint, tmp_path / "model")
+    torch.manual_seed(0)
+    encoder = MelEncoder(MelEncoderConfig(num_classes=50, channels=8, num_blocks=2, kernel=5)).eval()
+    save_file({name: tensor.half() for name, tensor in encoder.state_dict().items()}, tmp_path / "model" / FILE)
+    found = encoder_of(load_checkpoint(tmp_path / "model"))
+    tokens = found.tokens(np.random.default_rng(0).normal(0, 0.1, 48_000).astype(np.float32), 48_000)
+    assert found.num_tokens == 50
+    assert len(tokens) == 49
+    voice = clone(SAMPLE, name="alice", consent=CONSENT, model=tmp_path / "model")
+    assert voice.semantic.max() < 50
+
+
+def test_load_mel_encoder_refuses_other_tensors(tmp_path: Path) -> None:
+    """None there, or something else: both are named."""
+    with pytest.raises(CheckpointError, match="cannot hear"):
+        load_mel_encoder(tmp_path)
+    save_file({"head.bias": torch.zeros(3)}, tmp_path / FILE)
+    with pytest.raises(CheckpointError, match="no semantic encoder"):
+        load_mel_encoder(tmp_path)
