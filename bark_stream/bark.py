@@ -25,10 +25,12 @@ from bark_stream.errors import EmptyText
 from bark_stream.events import Chunk, Event
 from bark_stream.fine import FineStage
 from bark_stream.pipeline import Pipeline, SentenceRun, Stage, StageTime
+from bark_stream.precision import Precision, resolve_precision
 from bark_stream.semantic import SemanticStage
 from bark_stream.sentences import Sentence, SentencePolicy, SentenceStream
 from bark_stream.state import SpeechState
 from bark_stream.text import TextEncoder
+from bark_stream.threads import num_threads_for
 from bark_stream.voice import Voice, read_voice, voice_from_arrays
 from bark_stream.voice_store import VoiceStore
 
@@ -62,23 +64,37 @@ class Speech:
         return self.synth_s / self.audio_s if len(self.pcm) else float("inf")
 
 
-def load(model: str | Path = "mini", *, num_slots: int = 1, voices: str | Path | None = None) -> Bark:
+def load(
+    model: str | Path = "mini", *, num_slots: int = 1, voices: str | Path | None = None, precision: str = "auto"
+) -> Bark:
     """Read a model by name or folder (see `bark_stream.checkpoint`) and make it ready to speak.
 
     Args:
         num_slots: sentences that can be on their way at once.
         voices: a folder of voices of one's own, beside the model's; what comes into it later is known too.
-    Raises: UnknownModel, CheckpointError, UnsafeCheckpoint.
+        precision: float32 (the reference), bfloat16, int8, or auto (see `bark_stream.precision`).
+    Raises: UnknownModel, CheckpointError, UnsafeCheckpoint; ConfigError for a precision that cannot be had.
     """
-    return Bark(load_checkpoint(model), num_slots=num_slots, own_voices=None if voices is None else VoiceStore(voices))
+    return Bark(
+        load_checkpoint(model),
+        num_slots=num_slots,
+        own_voices=None if voices is None else VoiceStore(voices),
+        precision=resolve_precision(precision),
+    )
 
 
 class Bark:
     def __init__(
-        self, checkpoint: Checkpoint, *, num_slots: int = 1, own_voices: VoiceStore | None = None
+        self,
+        checkpoint: Checkpoint,
+        *,
+        num_slots: int = 1,
+        own_voices: VoiceStore | None = None,
+        precision: Precision = "float32",
     ) -> None:
-        models = build_models(checkpoint)
+        models = build_models(checkpoint, precision, num_threads=num_threads_for(checkpoint.config))
         self.config: ModelConfig = checkpoint.config
+        self.precision = precision
         self.num_slots = num_slots
         self._encoder = TextEncoder(checkpoint.tokenizer, self.config.semantic)
         self._voices = checkpoint.voices if own_voices is None else checkpoint.voices.with_own(own_voices)

@@ -54,7 +54,7 @@ class CoarseStage:
     def __init__(self, model: CausalGPT, config: ModelConfig, num_slots: int) -> None:
         self._model = model
         self._config = config
-        self.cache = KVCache(model.config, num_slots)
+        self.cache = KVCache(model.config, num_slots, dtype=model.dtype)
 
     def begin(self, history: Voice | None, *, sampling: SamplingConfig, generator: torch.Generator) -> CoarseRun:
         """Args: history: what was spoken before; cut here to what the windows look back on."""
@@ -115,8 +115,10 @@ class CoarseStage:
             embeddings.append(torch.tensor(tokens))
             spans.append(Span(run.slot, len(tokens)))
         hidden = self._model.step(self._model.embed(torch.cat(embeddings)), spans, self.cache)
-        for run, row in zip(runs, hidden, strict=True):
-            self._extend(run, row)
+        codebooks = [self._next_codebook(run) for run in runs]
+        for codebook in sorted(set(codebooks)):
+            rows = [row for row, of_run in enumerate(codebooks) if of_run == codebook]
+            self._extend([runs[row] for row in rows], hidden[rows], codebook)
 
     def end(self, run: CoarseRun) -> None:
         """Give the run's slot back; safe to call twice."""
@@ -152,12 +154,16 @@ class CoarseStage:
         history = (run.history + run.tokens)[-self._max_history(num_tokens) :]
         return [*semantic, *padding, config.infer_token, *history]
 
-    def _extend(self, run: CoarseRun, hidden: Tensor) -> None:
+    def _next_codebook(self, run: CoarseRun) -> int:
+        return len(run.tokens) % self._config.coarse.num_codebooks
+
+    def _extend(self, runs: Sequence[CoarseRun], hidden: Tensor, codebook: int) -> None:
+        """Draw the next token of runs that are all at this codebook; hidden: [len(runs), C]."""
         size = self._config.codec.codebook_size
-        codebook = len(run.tokens) % self._config.coarse.num_codebooks
         first = self._config.semantic.vocab_size + codebook * size
-        logits = self._model.logits(hidden, slice(first, first + size))
-        run.tokens.append(first + int(draw(logits, run.sampling.waveform_temperature, run.sampling, run.generator)))
+        for run, logits in zip(runs, self._model.logits(hidden, slice(first, first + size)), strict=True):
+            token = draw(logits, run.sampling.waveform_temperature, run.sampling, run.generator)
+            run.tokens.append(first + int(token))
 
 
 def _flatten(codes: NDArray[np.int64], codebook_size: int) -> NDArray[np.int64]:

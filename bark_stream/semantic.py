@@ -44,7 +44,7 @@ class SemanticStage:
     def __init__(self, model: CausalGPT, config: SemanticConfig, num_slots: int) -> None:
         self._model = model
         self._config = config
-        self.cache = KVCache(model.config, num_slots)
+        self.cache = KVCache(model.config, num_slots, dtype=model.dtype)
         end = slice(config.pad_token, config.pad_token + 1)
         # The end of a sentence is drawn beside the semantic tokens: their rows and its row, and no other.
         self._is_adjacent = config.pad_token == config.vocab_size

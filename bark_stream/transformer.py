@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,16 @@ class Gaze:
             scores = keys[head, : self.num_positions[slot]] @ query[head] / query.shape[-1] ** 0.5
             weights = scores.float().softmax(0)
             self.weights[slot] = self.weights[slot] + weights if slot in self.weights else weights
+
+
+class Layers(Protocol):
+    """Another way to run a model's blocks and heads."""
+
+    def run(self, x: Tensor, attend: Attend, positions: Sequence[int] | None = None) -> Tensor:
+        """All blocks and the last norm: [..., T, C], or [len(positions), C] of a [T, C] input."""
+
+    def logits(self, hidden: Tensor, head: Tensor, rows: slice) -> Tensor:
+        """[B, C] -> [B, len(rows)], `head` being [V, C]."""
 
 
 class Attention(nn.Module):
@@ -123,6 +133,9 @@ def _attend_cached(cache: KVCache, spans: Sequence[Span], gaze: Gaze | None) -> 
 class CausalGPT(nn.Module):
     """Semantic and coarse stages."""
 
+    layers: Layers | None = None
+    """Runs the blocks in place of this module's own, which it then need not have."""
+
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
@@ -135,6 +148,11 @@ class CausalGPT(nn.Module):
             }
         )
         self.lm_head = nn.Linear(config.hidden_size, config.output_vocab_size, bias=False)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of what goes from layer to layer, and of keys and values."""
+        return self.lm_head.weight.dtype
 
     def embed(self, tokens: Tensor) -> Tensor:
         """tokens: [..., T] int64 below input_vocab_size. Returns [..., T, C] without positions."""
@@ -180,10 +198,14 @@ class CausalGPT(nn.Module):
         return hidden
 
     def logits(self, hidden: Tensor, rows: slice) -> Tensor:
-        """Only the rows of the head that can be drawn: hidden [..., C] -> [..., len(rows)]."""
-        return F.linear(hidden, self.lm_head.weight[rows])
+        """Only the rows of the head that can be drawn: hidden [B, C] -> [B, len(rows)] float32."""
+        if self.layers is not None:
+            return self.layers.logits(hidden, self.lm_head.weight, rows)
+        return F.linear(hidden, self.lm_head.weight[rows]).float()
 
     def _blocks(self, x: Tensor, attend: Attend, last_positions: list[int] | None = None) -> Tensor:
+        if self.layers is not None:
+            return self.layers.run(x, attend, last_positions)
         for layer, block in enumerate(cast(nn.ModuleList, self.transformer["h"])):
             x = block(x, layer, attend)
         if last_positions is not None and len(last_positions) < x.shape[0]:
@@ -194,6 +216,9 @@ class CausalGPT(nn.Module):
 class FineGPT(nn.Module):
     """Fine stage: looks both ways, one embedding table per codebook, heads tied to the tables of the codebooks they
     predict."""
+
+    layers: Layers | None = None
+    """Runs the blocks in place of this module's own, which it then need not have."""
 
     def __init__(self, config: TransformerConfig, *, num_codebooks: int, num_codebooks_given: int) -> None:
         super().__init__()
@@ -225,13 +250,18 @@ class FineGPT(nn.Module):
             codes: [B, T, K] int64; the unknown ones hold the pad code.
             num_codes: rows of the head wanted; all without it.
             first_frame: of those whose logits are wanted.
-        Returns: [B, T - first_frame, V].
+        Returns: [B, T - first_frame, V] float32.
         """
         wtes = cast(nn.ModuleList, self.transformer["wtes"])
         x = cast(Tensor, sum(wtes[k](codes[..., k]) for k in range(codebook + 1)))
         x = x + self.transformer["wpe"](torch.arange(codes.shape[1], device=codes.device))
-        attend = _attend_whole(is_causal=False)
+        hidden = self._blocks(x, _attend_whole(is_causal=False), first_frame)
+        head = self.lm_heads[codebook - self.num_codebooks_given]
+        return F.linear(hidden, cast(Tensor, head.weight)[:num_codes]).float()
+
+    def _blocks(self, x: Tensor, attend: Attend, first_frame: int) -> Tensor:
+        if self.layers is not None:
+            return self.layers.run(x, attend)[:, first_frame:]
         for layer, block in enumerate(cast(nn.ModuleList, self.transformer["h"])):
             x = block(x, layer, attend)
-        head = self.lm_heads[codebook - self.num_codebooks_given]
-        return F.linear(self.transformer["ln_f"](x[:, first_frame:]), cast(Tensor, head.weight)[:num_codes])
+        return cast(Tensor, self.transformer["ln_f"](x[:, first_frame:]))

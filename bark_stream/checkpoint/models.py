@@ -13,9 +13,10 @@ from bark_stream.checkpoint.checkpoint import Checkpoint, StateDict
 from bark_stream.codec import build_network
 from bark_stream.config import ModelConfig
 from bark_stream.errors import CheckpointError
+from bark_stream.precision import Precision
 from bark_stream.transformer import CausalGPT, FineGPT
 
-ModelT = TypeVar("ModelT", bound=nn.Module)
+ModelT = TypeVar("ModelT", CausalGPT, FineGPT)
 
 
 class Models(NamedTuple):
@@ -37,16 +38,24 @@ class NoInitialisation(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def build_models(checkpoint: Checkpoint) -> Models:
-    """The transformers, in float32, ready for inference. They share the checkpoint's memory.
+def build_models(checkpoint: Checkpoint, precision: Precision = "float32", *, num_threads: int = 1) -> Models:
+    """The transformers, ready for inference. In float32 they share the checkpoint's memory.
 
+    Args: num_threads: of int8 layers, which have threads of their own.
     Raises: CheckpointError that names a missing, unknown or misshapen tensor.
     """
     config, source = checkpoint.config, checkpoint.source
+
+    def build(create: Callable[[], ModelT], weights: StateDict, stage: str) -> ModelT:
+        model = _empty(create, weights, f"{source} ({stage})")
+        if precision == "int8":
+            _use_int8_layers(model, weights, num_threads)
+        return _fill(model, weights, torch.bfloat16 if precision == "bfloat16" else torch.float32)
+
     return Models(
-        _fill(lambda: CausalGPT(config.semantic.transformer), checkpoint.semantic, f"{source} (semantic)"),
-        _fill(lambda: CausalGPT(config.coarse.transformer), checkpoint.coarse, f"{source} (coarse)"),
-        _fill(lambda: new_fine_model(config), with_tied_heads(checkpoint.fine, config), f"{source} (fine)"),
+        build(lambda: CausalGPT(config.semantic.transformer), checkpoint.semantic, "semantic"),
+        build(lambda: CausalGPT(config.coarse.transformer), checkpoint.coarse, "coarse"),
+        build(lambda: new_fine_model(config), with_tied_heads(checkpoint.fine, config), "fine"),
     )
 
 
@@ -104,16 +113,28 @@ def new_fine_model(config: ModelConfig) -> FineGPT:
     )
 
 
-def _fill(create: Callable[[], ModelT], weights: StateDict, source: str) -> ModelT:
+def _empty(create: Callable[[], ModelT], weights: StateDict, source: str) -> ModelT:
+    """The model without storage, if the weights are exactly its own."""
     with torch.device("meta"), NoInitialisation():
         model = create()
     _check(model.state_dict(), weights, source)
-    model.load_state_dict(dict(weights), assign=True)
+    return model
+
+
+def _use_int8_layers(model: CausalGPT | FineGPT, weights: StateDict, num_threads: int) -> None:
+    from bark_stream.int8_layers import Int8Layers  # half a second that other precisions need not wait for
+
+    model.layers = Int8Layers(model.config, weights, num_threads=num_threads)
+    del model.transformer["h"], model.transformer["ln_f"]
+
+
+def _fill(model: ModelT, weights: StateDict, dtype: torch.dtype) -> ModelT:
+    model.load_state_dict({name: weights[name] for name in model.state_dict()}, assign=True)
     if isinstance(model, FineGPT):
         wtes = cast(nn.ModuleList, model.transformer["wtes"])
         for index, head in enumerate(model.lm_heads):
             head.weight = wtes[index + 1].weight
-    return model.eval().requires_grad_(False)
+    return model.eval().requires_grad_(False).to(dtype)
 
 
 def _check(expected: Mapping[str, Tensor], weights: StateDict, source: str) -> None:

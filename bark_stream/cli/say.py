@@ -40,6 +40,7 @@ def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser("say", help="speak a text into a file or a loudspeaker")
     parser.add_argument("text", metavar="TEXT", help="what to say; - reads it from stdin")
     parser.add_argument("--model", default="mini", help="name or folder (default: the built-in mini)")
+    add_precision(parser)
     parser.add_argument("--voice", help="a name (see `voices`) or .npz file (default: the model's own)")
     add_voices_argument(parser)
     parser.add_argument("--seed", type=int, default=0)
@@ -54,6 +55,15 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--play", action="store_true", help="play while it is being made")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object on stdout")
     parser.set_defaults(run=run)
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16", "int8"),
+        default="auto",
+        help="numbers the model computes in: float32 is the reference, int8 fast (default: auto, the fastest here)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -79,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     from bark_stream.bark import load
     from bark_stream.threads import use_threads
 
-    bark = load(arguments.model, voices=own_voices(arguments).folder)
+    bark = load(arguments.model, precision=arguments.precision, voices=own_voices(arguments).folder)
     use_threads(bark.config)
     load_s = time.perf_counter() - started
     warn_of_stand_in(bark)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bark_server.config import add_arguments, from_arguments
 
+from bark_stream.cli.say import add_precision
 from bark_stream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ MISSING = "needs the server's libraries: pip install 'bark-stream[serve]'"
 def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser("serve", help="answer over WebSocket, text in, Opus out")
     parser.add_argument("--model", default="mini", help="name or folder (default: the built-in mini)")
+    add_precision(parser)
     parser.add_argument(
         "--num-slots", type=int, default=8, help="sentences that are spoken at the same time (%(default)s)"
     )
@@ -38,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         from bark_stream.engine import Engine as BarkEngine
         from bark_stream.threads import use_threads
 
-        bark = load(arguments.model, num_slots=arguments.num_slots)
+        bark = load(arguments.model, num_slots=arguments.num_slots, precision=arguments.precision)
         use_threads(bark.config)
         return BarkEngine(bark)
 
