@@ -19,6 +19,7 @@ import math
 import random
 import secrets
 import ssl
+import sys
 from collections.abc import Callable
 
 import aiomqtt
@@ -46,7 +47,7 @@ TOPIC_BYTES = 1_024
 MAX_IN_FLIGHT = 10
 """Messages under way in the connection at a time: the least that known brokers allow."""
 
-# The library warns of many messages under way; here that is as it should be.
+# Messages of the library are about single packets; what matters is logged by us.
 _quiet_logger = logging.getLogger("bark_server.mqtt")
 _quiet_logger.addHandler(logging.NullHandler())
 _quiet_logger.propagate = False
@@ -80,7 +81,7 @@ class MqttDoor:
     def num_clients(self) -> int:
         return len(self._links)
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Connect, and connect again, until `close`."""
         self._task = asyncio.create_task(self._run(), name="mqtt-door")
 
@@ -185,7 +186,7 @@ def _client(address: MqttAddress, limits: Limits) -> aiomqtt.Client:
     connect = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     connect.SessionExpiryInterval = math.ceil(limits.resume_window_ms / 1000)
     connect.MaximumPacketSize = limits.max_message_bytes + TOPIC_BYTES
-    return aiomqtt.Client(
+    client = aiomqtt.Client(
         address.host,
         address.port,
         username=address.username,
@@ -196,9 +197,12 @@ def _client(address: MqttAddress, limits: Limits) -> aiomqtt.Client:
         tls_context=ssl.create_default_context() if address.is_tls else None,
         keepalive=KEEPALIVE_S,
         max_inflight_messages=MAX_IN_FLIGHT,
+        clean_start=False,
         properties=connect,
         logger=_quiet_logger,
     )
+    client.pending_calls_threshold = sys.maxsize
+    return client
 
 
 def _status(state: str) -> str:

@@ -34,7 +34,7 @@ class MqttAddress:
             port = parts.port
         except ValueError as problem:
             raise ConfigError("mqtt", "is no URL") from problem
-        if parts.scheme not in _PORTS or not parts.hostname or parts.query or parts.fragment:
+        if parts.scheme not in _PORTS or not parts.hostname or "?" in url or "#" in url:
             raise ConfigError("mqtt", "must look like mqtt://user:password@host:1883/prefix (mqtts for TLS)")
         prefix = unquote(parts.path).strip("/") or DEFAULT_PREFIX
         if any(sign in prefix for sign in "+#$\0"):
