@@ -50,7 +50,7 @@ def prepare(
         shards: numbers of the shards to write.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    reader = _Reader()
+    reader = Reader()
     for number in shards:
         path = folder / f"{kind}-{number:04d}.npz"
         if not path.exists():
@@ -68,7 +68,7 @@ def prepare(
         on_shard(number)
 
 
-def _clips(corpus: Corpus, reader: _Reader, rng: np.random.Generator, *, with_sound: bool) -> list[Clip]:
+def _clips(corpus: Corpus, reader: Reader, rng: np.random.Generator, *, with_sound: bool) -> list[Clip]:
     clips: list[Clip] = []
     speaker = 0
     while len(clips) < CLIPS_PER_SHARD:
@@ -81,7 +81,7 @@ def _clips(corpus: Corpus, reader: _Reader, rng: np.random.Generator, *, with_so
     return clips
 
 
-class _Reader:
+class Reader:
     """Reads text with sounds in brackets, piece by piece."""
 
     def __init__(self) -> None:

@@ -50,7 +50,7 @@ class SemanticTrainingConfig:
     """Positions of a batch in these steps."""
     spelling_positions: int = 1280
     """Positions of spelling beside each later step."""
-    history_share: float = 0.35
+    history_share: float = 0.55
     """Sentences that follow another."""
     whole_padding_share: float = 0.1
     """Batches with all padding of the text, as at inference; the others keep a few pads and cost half."""

@@ -30,7 +30,8 @@ from bark_stream.transformer import CausalGPT, FineGPT
 
 PARTS = ("codec", "decoder", "semantic", "coarse", "fine", "semantic_encoder")
 SOUND_KINDS = ("speech", "expressive", "pairs")
-TEXT_KINDS = (*SOUND_KINDS, "alignment", "expressive_alignment")
+TEXT_KINDS = ("alignment", "expressive_alignment", "pairs")
+SPELLING_KIND = "spelling"
 SHARDS, STREAMS, RUNS = "shards", "streams", "runs"
 
 _PACES = {
@@ -98,7 +99,9 @@ def build_part(part: str, workspace: Path) -> Part:
             gpt = CausalGPT(config.semantic.transformer)
             init_semantic(gpt, config.semantic, seed=1)
             clips = _clips(workspace, TEXT_KINDS)
-            return Part(model=gpt, step=SemanticTraining(gpt, clips, config.semantic, SemanticTrainingConfig()))
+            spelled = read_shards(workspace / SHARDS, SPELLING_KIND)
+            step = SemanticTraining(gpt, clips, config.semantic, SemanticTrainingConfig(), spelled)
+            return Part(model=gpt, step=step)
         case "coarse":
             gpt = CausalGPT(config.coarse.transformer)
             init_coarse(gpt, config, codebooks(workspace), seed=1)
