@@ -8,7 +8,7 @@ TORCH_OPTIONS ?=
 BIN := $(VENV)/bin
 CODE := bark_stream server clients tests
 
-.PHONY: demo test test-all lint format bench bench-server serve clean
+.PHONY: demo test test-all lint format bench bench-server listen serve clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +46,10 @@ bench: $(VENV)/.installed-dev
 
 bench-server: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.benchmarks.bench_server
+
+listen: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet "$(TORCH)" -e ".[listen]"
+	$(BIN)/python -W ignore -m tests.listening listen
 
 serve: $(VENV)/.installed-dev
 	$(BIN)/bark-stream serve

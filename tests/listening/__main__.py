@@ -29,7 +29,7 @@ LONG_TEXT_SENTENCES = 10
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="listening", description=__doc__)
-    parser.add_argument("out", type=Path, nargs="?", default=Path("listening"))
+    parser.add_argument("out", type=Path, nargs="?", default=Path("listen"))
     parser.add_argument("--model", default="mini")
     parser.add_argument("--sentences", type=int, default=60, help="of the held-out list")
     parser.add_argument("--pictures", type=int, default=10)
