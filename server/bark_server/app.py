@@ -13,6 +13,7 @@ from collections.abc import Callable
 from bark_server.config import ServerConfig
 from bark_server.doors.door import Door, Reception
 from bark_server.doors.mqtt import MqttDoor
+from bark_server.doors.others import other_doors
 from bark_server.doors.websocket import WebSocketDoor
 from bark_server.hub import Hub
 from bark_server.lag import LoopLag
@@ -58,7 +59,7 @@ class BarkServer:
             voices=self._voices,
         )
         self._websocket = WebSocketDoor(self._reception, pages=pages)
-        self._doors: list[Door] = [self._websocket]
+        self._doors: list[Door] = [self._websocket, *other_doors(config, self._reception)]
         self._lag = LoopLag(self.metrics.observe_lag)
         self._sweeper: asyncio.Task[None] | None = None
 

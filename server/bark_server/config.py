@@ -16,6 +16,7 @@ from bark_stream.errors import ConfigError
 PREFIX = "BARK_STREAM_"
 """Of environment variables: `--max-contexts` is also `BARK_STREAM_MAX_CONTEXTS`."""
 
+_PORTS = ("port", "http_port")
 _LIMIT_FLAGS = {
     "max_connections": "most sockets at a time",
     "max_contexts": "most contexts being spoken at a time",
@@ -28,6 +29,8 @@ class ServerConfig:
     host: str = "127.0.0.1"
     port: int = 8765
     """0: any free one."""
+    http_port: int | None = None
+    """Of the OpenAI API; 0: any free one, None: none."""
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     """Empty: everybody may speak."""
     allowed_origins: tuple[str, ...] = ()
@@ -42,8 +45,10 @@ class ServerConfig:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65_535:
-            raise ConfigError("port", f"must be 0 … 65535, not {self.port}")
+        for name in _PORTS:
+            port = getattr(self, name)
+            if port is not None and not 0 <= port <= 65_535:
+                raise ConfigError(name, f"must be 0 … 65535, not {port}")
         if self.tls_key is not None and self.tls_cert is None:
             raise ConfigError("tls_key", "needs tls_cert")
         if any(not key.isascii() or not key.isprintable() or " " in key for key in self.api_keys):
@@ -55,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     defaults, limits = ServerConfig(), Limits()
     parser.add_argument("--host", help=f"address to listen on ({defaults.host})")
     parser.add_argument("--port", type=int, help=f"port to listen on ({defaults.port})")
+    parser.add_argument("--http-port", type=int, help="port of the OpenAI API too, usually 8000")
     parser.add_argument("--api-keys-file", type=Path, help="file with one API key per line (none: no keys needed)")
     parser.add_argument(
         "--allow-origin", action="append", metavar="ORIGIN", help="web origin that may connect, '*' for all; repeatable"
@@ -91,10 +97,11 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
     for field_name, flag in (("resume_window_ms", "resume_window"), ("drain_ms", "drain_timeout")):
         seconds = values.number(flag)
         limits[field_name] = None if seconds is None else round(seconds * 1000)
-    port, mqtt = values.number("port"), values.text("mqtt")
+    ports = {name: values.number(name) for name in _PORTS}
+    mqtt = values.text("mqtt")
     settings: dict[str, Any] = {
         "host": values.text("host"),
-        "port": None if port is None else int(port),
+        **{name: None if port is None else int(port) for name, port in ports.items()},
         "api_keys": _keys(values.text("api_keys_file"), environment.get(PREFIX + "API_KEYS", "")),
         "allowed_origins": tuple(arguments.allow_origin or _split(environment.get(PREFIX + "ALLOW_ORIGIN", ""))),
         "tls_cert": values.path("tls_cert"),

@@ -67,6 +67,10 @@ class Hub:
         return tuple(self._sessions.values())
 
     @property
+    def model(self) -> Model:
+        return self._services.model
+
+    @property
     def limits(self) -> Limits:
         return self._limits
 

@@ -31,6 +31,8 @@ class Limits:
     """Text of one context from first to last; beyond it `text_too_long`."""
     max_message_bytes: int = 65_536
     """A longer frame closes the socket with 1009."""
+    max_body_bytes: int = 655_360
+    """A longer HTTP request gets 413. Room for `max_text_characters`, each escaped twice."""
     max_messages_per_s: int = 1_000
     """Lasting rate of one session's messages; twice as many may come at once. Beyond it `rate_limited`."""
     max_lead_ms: int = 2_000

@@ -15,9 +15,11 @@ from types import TracebackType
 from typing import TypeAlias
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from bark_server.errors import ClientError
-from bark_server.frames import AudioFrame, unpack
+from bark_server.frames import LAST_OF_CONTEXT, AudioFrame, unpack
 from bark_server.hub import Hub
 from bark_server.messages import (
     Cancel,
@@ -39,6 +41,7 @@ from bark_server.outlog import Frame
 
 FRAMES_PER_TURN = 16
 """Taken at once; then others have their turn."""
+SAMPLE_BYTES = 2
 CONTEXT = "c"
 """Name of the only context of a `Speech`."""
 
@@ -65,7 +68,7 @@ class Caller:
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
         self._is_over = False
-        self._session = hub.connect(self)
+        self._session = hub.connect(self, is_resumable=False)
 
     def send(self, message: ClientMessage) -> None:
         """What goes wrong with it comes back as an `Error`."""
@@ -74,7 +77,7 @@ class Caller:
     def send_raw(self, data: bytes | str) -> None:
         """A message as it came over a wire, be it nonsense."""
         if not self._is_over:
-            self._session = self._hub.receive(self._session, data, self)
+            self._hub.receive(self._session, data, self)
             self._woken.set()
 
     async def take(self) -> list[Frame]:
@@ -106,14 +109,13 @@ class Caller:
         self._woken.set()
 
     def taken_over(self) -> None:
-        self._is_over = True
-        self._woken.set()
+        """Never: nobody learns how this session could be had."""
 
-    def close(self, *, is_final: bool = True) -> None:
-        """Free what is being spoken. Unless that `is_final`, the session lives on for the resume window."""
+    def close(self) -> None:
+        """Free what is being spoken."""
         if not self._is_over:
             self._is_over = True
-            self._hub.disconnect(self._session, self, is_final=is_final)
+            self._hub.disconnect(self._session, self, is_final=True)
             self._woken.set()
 
     async def _wait(self, seconds: float) -> None:
@@ -157,20 +159,42 @@ class Speech:
     def close(self) -> None:
         self._caller.close()
 
-    async def __aiter__(self) -> AsyncIterator[ServerEvent]:
-        """Everything from `Opened` to `Done` or `Cancelled`.
+    async def turns(self) -> AsyncIterator[list[ServerEvent]]:
+        """Everything from `Opened` to `Done` or `Cancelled`, as much at once as there is to take.
 
         Raises: ClientError for what the server refuses; a sentence that could not be spoken is an `Error` event.
         """
         while frames := await self._caller.take():
-            for event in map(parse, frames):
-                if isinstance(event, Ready):
-                    continue
+            events = [parse(frame) for frame in frames]
+            for event in events:
                 if isinstance(event, Error) and event.code != "generation_failed":
                     raise client_error(event)
+            yield [event for event in events if not isinstance(event, Ready)]
+            if isinstance(events[-1], Done | Cancelled):
+                return
+
+    async def __aiter__(self) -> AsyncIterator[ServerEvent]:
+        """The same one by one."""
+        async for events in self.turns():
+            for event in events:
                 yield event
-                if isinstance(event, Done | Cancelled):
-                    return
+
+    async def pcm(self) -> AsyncIterator[NDArray[np.int16]]:
+        """Only the sound, without the last packet's padding: [T] int16, T >= 1. Of a context with `pcm_s16le`.
+
+        Raises: ClientError, also for a sentence that could not be spoken.
+        """
+        sound = PcmOfPackets()
+        async for events in self.turns():
+            for event in events:
+                if isinstance(event, Error):
+                    raise client_error(event)
+                if isinstance(event, AudioFrame):
+                    sound.push(event)
+                elif isinstance(event, Done):
+                    sound.end(event.audio_samples)
+            if len(piece := sound.take()):
+                yield piece
 
     async def __aenter__(self) -> Speech:
         return self
@@ -179,6 +203,32 @@ class Speech:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class PcmOfPackets:
+    """Packets of 16-bit samples in, the samples out; those of the last packet once it is known how many there are."""
+
+    def __init__(self) -> None:
+        self._payloads: list[bytes] = []
+        self._last: AudioFrame | None = None
+
+    def push(self, packet: AudioFrame) -> None:
+        if packet.flags & LAST_OF_CONTEXT:
+            self._last = packet
+        else:
+            self._payloads.append(packet.payload)
+
+    def end(self, num_samples: int) -> None:
+        """The context has `num_samples` in all."""
+        if self._last is not None:
+            self._payloads.append(self._last.payload[: max(0, num_samples - self._last.timestamp) * SAMPLE_BYTES])
+            self._last = None
+
+    def take(self) -> NDArray[np.int16]:
+        """[T] int16: what is there."""
+        samples = np.frombuffer(b"".join(self._payloads), dtype="<i2").astype(np.int16)
+        self._payloads.clear()
+        return samples
 
 
 def client_error(error: Error) -> ClientError:

@@ -46,17 +46,20 @@ class Reception:
 
     def refusal(self, *, key: str | None, origin: str | None = None, host: str | None = None) -> Refusal | None:
         """Why this client may not speak; in this order: its key, its origin, whether there is room. None: it may."""
-        refusal = self._refusal_of_person(key, origin, host) or self._refusal_of_work()
+        return self.refusal_of_person(key=key, origin=origin, host=host) or self._told(self._refusal_of_work())
+
+    def refusal_of_person(self, *, key: str | None, origin: str | None, host: str | None) -> Refusal | None:
+        """Why this client may not even look around."""
+        if self.config.api_keys and not is_known_key(key, self.config.api_keys):
+            return self._told(Refusal(HTTPStatus.UNAUTHORIZED, "an API key is needed"))
+        if not is_allowed_origin(origin, host, self.config.allowed_origins):
+            return self._told(Refusal(HTTPStatus.FORBIDDEN, "this origin is not allowed"))
+        return None
+
+    def _told(self, refusal: Refusal | None) -> Refusal | None:
         if refusal is not None:
             self.on_refused(refusal.status.value, refusal.reason)
         return refusal
-
-    def _refusal_of_person(self, key: str | None, origin: str | None, host: str | None) -> Refusal | None:
-        if self.config.api_keys and not is_known_key(key, self.config.api_keys):
-            return Refusal(HTTPStatus.UNAUTHORIZED, "an API key is needed")
-        if not is_allowed_origin(origin, host, self.config.allowed_origins):
-            return Refusal(HTTPStatus.FORBIDDEN, "this origin is not allowed")
-        return None
 
     def _refusal_of_work(self) -> Refusal | None:
         hub, reason = self.hub(), self.not_ready()

@@ -11,7 +11,8 @@ from bark_server.doors.caller import CONTEXT, Caller, Speech, parse
 from bark_server.errors import ClientError
 from bark_server.frames import AudioFrame
 from bark_server.limits import Limits
-from bark_server.messages import Cancelled, Done, Open, Opened, Ready, Resume, SentenceStarted
+from bark_server.messages import Cancelled, Done, Error, Open, Opened, Ready, SentenceStarted
+from bark_server.prepared import S_PER_CHARACTER
 from harness import RATE_HZ, Stage, decode_pcm, voice_like
 
 HELLO = "Hello there, my good old friend. How are you doing on this fine day? "
@@ -35,6 +36,17 @@ async def test_speech_is_the_engines_sound(live: Any) -> None:
     pcm = decode_pcm([event.payload for event in events if isinstance(event, AudioFrame)])[: events[-1].audio_samples]
     assert np.abs(pcm - np.resize(voice_like(RATE_HZ), len(pcm))).max() < 1e-4
     assert server.hub.num_links == 0
+
+
+async def test_speech_as_pcm_is_the_engines_sound_and_no_more(live: Any) -> None:
+    """Without the padding of the last packet."""
+    server = await live.start()
+    async with Speech(server.hub, _open()) as speech:
+        speech.say("Well, that is odd, is it not?")
+        speech.end()
+        pcm = np.concatenate([piece async for piece in speech.pcm()])
+    assert len(pcm) == int(29 * S_PER_CHARACTER * RATE_HZ)
+    assert np.abs(pcm / 32767 - np.resize(voice_like(RATE_HZ), len(pcm))).max() < 1e-4
 
 
 async def test_speech_that_nobody_reads_pauses_the_engine(live: Any) -> None:
@@ -108,38 +120,26 @@ async def test_speech_waits_for_text(live: Any) -> None:
     assert isinstance(events[-1], Done)
 
 
-async def test_caller_is_greeted_and_resumed(stage: Stage) -> None:
-    """A session outlives its caller, and another caller takes it over like another socket would."""
-    first = Caller(stage.hub)
-    ready = parse((await first.take())[0])
-    assert isinstance(ready, Ready)
-    first.send(_open())
-    assert isinstance(parse((await first.take())[0]), Opened)
-    first.close(is_final=False)
-    assert await first.take() == []
-    second = Caller(stage.hub)
-    second.send(Resume(session=ready.session, received={CONTEXT: -1}))
-    frames = [parse(frame) for frame in await second.take()]
-    assert isinstance(frames[0], Ready)
-    assert frames[0].resumed
-    assert [type(frame) for frame in frames[1:]] == [Opened]
-    second.close()
+async def test_caller_closed_while_somebody_waits_is_over(stage: Stage) -> None:
+    """Whoever waits for frames hears of the end, and the session is gone."""
+    caller = Caller(stage.hub)
+    assert isinstance(parse((await caller.take())[0]), Ready)
+    waiting = asyncio.ensure_future(caller.take())
+    await asyncio.sleep(0)
+    caller.close()
+    assert await asyncio.wait_for(waiting, 5) == []
     assert stage.hub.sessions == ()
 
 
-async def test_caller_taken_over_while_waiting_is_over(stage: Stage) -> None:
-    """Whoever waits for frames of a session that somebody else took hears of it."""
-    first = Caller(stage.hub)
-    ready = parse((await first.take())[0])
-    first.send(_open())
-    await first.take()
-    waiting = asyncio.ensure_future(first.take())
-    await asyncio.sleep(0)
-    second = Caller(stage.hub)
-    assert isinstance(ready, Ready)
-    second.send(Resume(session=ready.session, received={CONTEXT: -1}))
-    assert await asyncio.wait_for(waiting, 5) == []
-    second.close()
+async def test_caller_with_nonsense_is_told(stage: Stage) -> None:
+    """What came over some wire may be anything."""
+    caller = Caller(stage.hub)
+    await caller.take()
+    caller.send_raw(b"{")
+    error = parse((await caller.take())[0])
+    assert isinstance(error, Error)
+    assert error.code == "bad_json"
+    caller.close()
 
 
 async def _all(speech: Speech) -> list[Any]:

@@ -1,0 +1,16 @@
+"""The doors that a configuration asks for beside the WebSocket. Their libraries are needed only then."""
+
+from __future__ import annotations
+
+from bark_server.config import ServerConfig
+from bark_server.doors.door import Door, Reception, needing
+
+
+def other_doors(config: ServerConfig, reception: Reception) -> list[Door]:
+    """Raises: ConfigError for a door whose library is not installed."""
+    doors: list[Door] = []
+    if config.http_port is not None:
+        with needing("http_port", "http"):
+            from bark_server.doors.http import HttpDoor
+        doors.append(HttpDoor(reception, port=config.http_port))
+    return doors
