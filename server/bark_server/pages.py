@@ -27,6 +27,8 @@ _CONTENT_TYPES = {
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }
+PRIVATE_PATHS = frozenset({"/metrics", "/v1/voices"})
+"""What tells about the work is for those with a key, when there are keys. The page and what load balancers ask is not."""
 
 
 @dataclass(frozen=True, slots=True)

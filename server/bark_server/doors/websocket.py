@@ -24,7 +24,7 @@ from bark_server.doors.door import Reception, Refusal
 from bark_server.hub import Hub
 from bark_server.messages import PROTOCOL
 from bark_server.outlog import Frame
-from bark_server.pages import Pages, refuse
+from bark_server.pages import PRIVATE_PATHS, Pages, refuse
 from bark_server.turns import Turns
 
 STREAM_PATH = "/v1/stream"
@@ -220,16 +220,18 @@ class WebSocketDoor:
             await SocketLink(hub, cast(Socket, socket), self._turns).run()
 
     def _on_request(self, socket: ServerConnection, request: Request) -> Response | None:
-        path = urlsplit(request.path).path
-        if path != STREAM_PATH:
+        path, headers = urlsplit(request.path).path, request.headers
+        key = offered_key(headers.get("Authorization"), _offered_subprotocols(request))
+        origin, host = headers.get("Origin"), headers.get("Host")
+        if path == STREAM_PATH:
+            refusal = self._reception.refusal(key=key, origin=origin, host=host)
+        elif path in PRIVATE_PATHS:
+            refusal = self._reception.refusal_of_person(key=key, origin=origin, host=host)
+        else:
             return self._pages.get(path)
-        headers = request.headers
-        refusal = self._reception.refusal(
-            key=offered_key(headers.get("Authorization"), _offered_subprotocols(request)),
-            origin=headers.get("Origin"),
-            host=headers.get("Host"),
-        )
-        return None if refusal is None else _response(refusal)
+        if refusal is not None:
+            return _response(refusal)
+        return None if path == STREAM_PATH else self._pages.get(path)
 
     def _choose_subprotocol(self, socket: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
         return Subprotocol(PROTOCOL) if PROTOCOL in offered else None
