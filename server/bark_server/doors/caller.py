@@ -140,6 +140,7 @@ class Speech:
         """`request.context` must be CONTEXT."""
         self._caller = Caller(hub)
         self._caller.send(request)
+        self._is_cancelled = False
 
     def say(self, text: str) -> None:
         self._caller.send(Text(context=CONTEXT, text=text))
@@ -153,8 +154,10 @@ class Speech:
         self._caller.send(Close(context=CONTEXT))
 
     def cancel(self, played_ms: int | None = None) -> None:
-        """Stop at once; the last event is `Cancelled`."""
-        self._caller.send(Cancel(context=CONTEXT, played_ms=played_ms))
+        """Stop at once; the last event is `Cancelled`. Again: nothing more."""
+        if not self._is_cancelled:
+            self._is_cancelled = True
+            self._caller.send(Cancel(context=CONTEXT, played_ms=played_ms))
 
     def close(self) -> None:
         self._caller.close()
