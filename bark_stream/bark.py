@@ -168,10 +168,11 @@ class Bark:
         Closing the generator drops the work. The next state is `bark.pipeline.next_state(run)`.
         """
         run = self.start(sentence, state, policy=policy or ChunkPolicy.realtime(), sampling=sampling)
-        yield from self._steps(run)
+        yield from self.steps(run)
         return run
 
-    def _steps(self, run: SentenceRun) -> Iterator[Event]:
+    def steps(self, run: SentenceRun) -> Iterator[Event]:
+        """Events of a run until its sentence ends."""
         try:
             while (stage := self.pipeline.next_stage(run)) is not None:
                 for _, event in self.pipeline.step(stage, [run]):
@@ -254,11 +255,11 @@ class Bark:
         policy = policy or ChunkPolicy.realtime()
         speech.times = {stage: StageTime() for stage in Stage}
         num_sentences = 0
-        for sentence in self._sentences(text, policy):
+        for sentence in self.sentences(text, policy):
             num_sentences += 1
             run = self.start(sentence, speech.state, policy=policy, sampling=sampling)
             try:
-                for event in self._steps(run):
+                for event in self.steps(run):
                     if isinstance(event, Chunk) and speech.ttfa_s is None:
                         speech.ttfa_s = time.perf_counter() - started
                     yield event
@@ -269,7 +270,8 @@ class Bark:
         if not num_sentences:
             raise EmptyText
 
-    def _sentences(self, text: str | Iterator[str], policy: ChunkPolicy) -> Iterator[Sentence]:
+    def sentences(self, text: str | Iterator[str], policy: ChunkPolicy) -> Iterator[Sentence]:
+        """A text, whole or in slices, as sentences that the model takes."""
         limits = SentencePolicy(eager=policy.eager, max_text_tokens=self.config.semantic.max_text_tokens)
         stream = SentenceStream(limits, num_tokens=self._encoder.num_tokens)
         for piece in [text] if isinstance(text, str) else text:

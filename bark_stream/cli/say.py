@@ -18,14 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bark_stream.audio_file import AudioWriter, audio_format, check_target
+from bark_stream.cli import say_file
 from bark_stream.cli.own_voices import add_voices_argument, own_voices
+from bark_stream.cli.speaking import temperatures, warn_of_stand_in
 from bark_stream.config import ChunkPolicy, SamplingConfig
 from bark_stream.errors import ConfigError, EmptyText, OutputError
 from bark_stream.events import Chunk, Event
-from bark_stream.voice import Voice, save_voice
+from bark_stream.voice import save_voice
 
 if TYPE_CHECKING:
-    from bark_stream.bark import Bark, Speech
+    from bark_stream.bark import Speech
 
 PLAYERS = (
     ("pw-cat", "--playback", "--raw", "--format=s16", "--channels=1", "--rate={rate}", "-"),
@@ -38,7 +40,8 @@ PLAYERS = (
 
 def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser("say", help="speak a text into a file or a loudspeaker")
-    parser.add_argument("text", metavar="TEXT", help="what to say; - reads it from stdin")
+    parser.add_argument("text", metavar="TEXT", nargs="?", help="what to say; - reads it from stdin")
+    say_file.add_arguments(parser)
     parser.add_argument("--model", default="mini", help="name or folder (default: the built-in mini)")
     add_precision(parser)
     parser.add_argument("--voice", help="a name (see `voices`) or .npz file (default: the model's own)")
@@ -80,6 +83,10 @@ def run(arguments: argparse.Namespace) -> int:
     for target in (output, arguments.save_prompt):
         if target is not None:
             check_target(target)
+    if arguments.file is not None:
+        return say_file.run(arguments, output, policy)
+    if arguments.text is None:
+        raise EmptyText
     text = sys.stdin.read() if arguments.text == "-" else arguments.text
     if not text.strip():
         raise EmptyText
@@ -87,6 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     # Only now the seconds that torch and a model take: everything above fails at once.
     started = time.perf_counter()
     from bark_stream.bark import load
+    from bark_stream.long_form.read_aloud import tags_of
     from bark_stream.threads import use_threads
 
     bark = load(arguments.model, precision=arguments.precision, voices=own_voices(arguments).folder)
@@ -95,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     warn_of_stand_in(bark)
     voice = bark.voice(arguments.voice or bark.config.default_voice)
     with ExitStack() as stack:
-        sinks = list(_sinks(output, arguments.play, bark.sample_rate_hz, tags_of(voice), stack))
+        sinks = list(_sinks(output, arguments.play, bark.sample_rate_hz, tags_of([voice]), stack))
         speech = bark.synthesize(
             text,
             voice=voice,
@@ -110,23 +118,6 @@ def run(arguments: argparse.Namespace) -> int:
         save_voice(replace(speech.prompt, provenance=origin), arguments.save_prompt)
     report(speech, load_s, as_json=arguments.json)
     return 0
-
-
-def warn_of_stand_in(bark: Bark) -> None:
-    """A model that is not meant to be listened to says so."""
-    if bark.config.notice:
-        print(f"bark-stream: note: {bark.config.notice}", file=sys.stderr)
-
-
-def temperatures(sampling: SamplingConfig, arguments: argparse.Namespace) -> SamplingConfig:
-    """The model's sampling with the temperatures that were asked for. Raises: ConfigError."""
-    if arguments.temperature is not None:
-        value = arguments.temperature
-        sampling = replace(sampling, text_temperature=value, waveform_temperature=value, fine_temperature=value)
-    for name in ("text_temperature", "waveform_temperature"):
-        if getattr(arguments, name) is not None:
-            sampling = replace(sampling, **{name: getattr(arguments, name)})
-    return sampling
 
 
 def figures(speech: Speech, load_s: float) -> dict[str, Any]:
@@ -165,11 +156,6 @@ def _pass_on(event: Event, sinks: list[Sink]) -> None:
     if isinstance(event, Chunk):
         for sink in sinks:
             sink(event.pcm)
-
-
-def tags_of(voice: Voice | None) -> dict[str, str]:
-    """What a sound file says of the voice it is spoken with: where it was cloned."""
-    return {} if voice is None or voice.provenance is None else voice.provenance.tags(voice.name)
 
 
 def _sinks(

@@ -18,6 +18,7 @@ import pytest
 
 from bark_stream.bark import Bark
 from bark_stream.checkpoint import Checkpoint
+from bark_stream.config import ModelConfig
 from bark_stream.errors import BadVoice, BadVoiceName, OutputError, UnknownVoice, VoiceExists
 from bark_stream.provenance import Provenance
 from bark_stream.voice import Voice, read_voice, save_voice, token_family
@@ -46,19 +47,23 @@ def store(tmp_path: Path) -> VoiceStore:
     return VoiceStore(tmp_path / "voices")
 
 
-@pytest.fixture
-def alice(tiny_checkpoint: Checkpoint) -> Voice:
-    provenance = Provenance(
+def provenance_for(config: ModelConfig) -> Provenance:
+    return Provenance(
         consent="Alice, 2026-11-01",
         source_sha256="0" * 64,
         source_s=5.0,
         created_at="2026-11-02T10:00:00+00:00",
         tool="bark-stream 0.1.0",
-        model=tiny_checkpoint.config.name,
+        model=config.name,
         encoder="HuBERT",
-        tokens=token_family(tiny_checkpoint.config),
+        tokens=token_family(config),
     )
-    return replace(tiny_checkpoint.voices.get("en_speaker_0"), name="alice", provenance=provenance)
+
+
+@pytest.fixture
+def alice(tiny_checkpoint: Checkpoint) -> Voice:
+    preset = tiny_checkpoint.voices.get("en_speaker_0")
+    return replace(preset, name="alice", provenance=provenance_for(tiny_checkpoint.config))
 
 
 def test_store_keeps_lists_renames_and_deletes(store: VoiceStore, alice: Voice) -> None:
