@@ -31,6 +31,7 @@ STREAM_PATH = "/v1/stream"
 FRAMES_PER_TURN = 16
 """Of one socket; then others have theirs."""
 IDLE_WAKEUP_S = 1.0
+HANDSHAKE_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 5.0
 
 # The library logs each failed handshake with a traceback; what matters is counted and logged by us.
@@ -200,6 +201,7 @@ class WebSocketDoor:
             server_header=None,
             # The session pings: what was received matters to it, not only who is alive.
             ping_interval=None,
+            open_timeout=HANDSHAKE_TIMEOUT_S,
             close_timeout=CLOSE_TIMEOUT_S,
             max_size=self._config.limits.max_message_bytes,
             # What the system does not take at once is waited for: a cancelled context has nothing under way here.
