@@ -3,12 +3,14 @@
 Suno's arithmetic (generation.py, generate_coarse): a window lays [semantic slice, padded][infer][coarse history] anew
 and then draws tokens frame by frame, each from its own codebook's rows. Semantic slice and coarse history start at
 the same moment, so that equal time means a fixed distance. Windows may be longer than Suno's; the history is then cut
-to what fits. Knows no sound and no schedule: the caller opens windows and says which runs step.
+to what fits. A window may also go on in the one before (`reuse_prefix`): nothing is laid anew but the semantic tokens
+that have become known meanwhile. Knows no sound and no schedule: the caller opens windows and says which runs step.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -21,8 +23,13 @@ from bark_stream.config import ModelConfig, SamplingConfig
 from bark_stream.errors import EngineError
 from bark_stream.kv_cache import KVCache
 from bark_stream.sampling import draw
-from bark_stream.transformer import CausalGPT, Span
+from bark_stream.transformer import MAX_SPAN_POSITIONS, CausalGPT, Span
 from bark_stream.voice import Voice
+
+WINDOWS_PER_PREFIX = 2
+"""Windows that a prefix leaves room for, where prefixes are reused."""
+MIN_SEMANTIC_AHEAD = 12
+"""Semantic tokens beyond its end that a window in a reused prefix must see, unless the sentence has no more."""
 
 
 @dataclass(slots=True)
@@ -41,7 +48,12 @@ class CoarseRun:
     window_end: int = 0
     """The open window ends before this token."""
     slot: int | None = None
-    needs_prefix: bool = False
+    first_semantic: int = 0
+    """The first of `semantic` that the slot holds."""
+    num_semantic_laid: int = 0
+    """So many of them were known when the slot's prefix was laid, or added since."""
+    unlaid: list[tuple[int, list[int]]] = field(default_factory=list)
+    """(position, tokens) of the pieces to be laid before the next token can be drawn."""
 
     @property
     def is_window_open(self) -> bool:
@@ -88,37 +100,37 @@ class CoarseStage:
             return first + self._config.coarse.max_semantic_tokens - run.num_semantic_history
         return math.ceil((len(run.tokens) + num_tokens) / self._config.coarse_tokens_per_semantic) + lookahead
 
-    def open_window(self, run: CoarseRun, num_tokens: int) -> None:
+    def open_window(self, run: CoarseRun, num_tokens: int, *, reuse_prefix: bool = False) -> None:
         """The next `num_tokens` tokens are made from the semantic tokens known now.
 
+        Args: reuse_prefix: keep what the slot holds while there is room, and else lay a prefix that leaves some.
         Raises: EngineError if a window is open, or this one does not fit the context window.
         """
         if run.is_window_open:
             raise EngineError("a coarse window is still open")
         if self._max_history(num_tokens) <= 0:
             raise EngineError(f"a coarse window of {num_tokens} tokens does not fit the context window")
+        if reuse_prefix and self._has_room(run, num_tokens):
+            self._lay_new_semantic(run)
+        else:
+            self._lay_prefix(run, self._room_for_more(num_tokens) if reuse_prefix else num_tokens)
         run.window_end = len(run.tokens) + num_tokens
-        run.needs_prefix = True
 
     @torch.inference_mode()
     def step(self, runs: Sequence[CoarseRun]) -> None:
-        """Each run, its window open, gains one token; a window's first step lays its prefix."""
-        embeddings, spans = [], []
+        """Each run, its window open, gains a token, or a piece of what must be laid before."""
+        tokens: list[int] = []
+        spans: list[Span] = []
+        drawing: dict[int, list[tuple[CoarseRun, int]]] = defaultdict(list)
         for run in runs:
-            if run.slot is None:
-                run.slot = self.cache.acquire()
-            tokens = run.tokens[-1:]
-            if run.needs_prefix:
-                self.cache.reset(run.slot)
-                tokens = self._prefix(run)
-                run.needs_prefix = False
-            embeddings.append(torch.tensor(tokens))
-            spans.append(Span(run.slot, len(tokens)))
-        hidden = self._model.step(self._model.embed(torch.cat(embeddings)), spans, self.cache)
-        codebooks = [self._next_codebook(run) for run in runs]
-        for codebook in sorted(set(codebooks)):
-            rows = [row for row, of_run in enumerate(codebooks) if of_run == codebook]
-            self._extend([runs[row] for row in rows], hidden[rows], codebook)
+            for span, laid in self._next_positions(run):
+                spans.append(span)
+                tokens.extend(laid)
+            if not run.unlaid:
+                drawing[len(run.tokens) % self._config.coarse.num_codebooks].append((run, len(spans) - 1))
+        hidden = self._model.step(self._model.embed(torch.tensor(tokens)), spans, self.cache)
+        for codebook, chosen in drawing.items():
+            self._extend([run for run, _ in chosen], hidden[[row for _, row in chosen]], codebook)
 
     def end(self, run: CoarseRun) -> None:
         """Give the run's slot back; safe to call twice."""
@@ -145,17 +157,53 @@ class CoarseStage:
         now = run.num_semantic_history + round(len(run.tokens) / ratio)
         return max(0, now - math.floor(self._max_history(num_tokens) / ratio))
 
-    def _prefix(self, run: CoarseRun) -> list[int]:
+    def _room_for_more(self, num_tokens: int) -> int:
+        """Tokens that a prefix leaves room for: several windows, as long as the history keeps half of its length."""
         config = self._config.coarse
-        num_tokens = run.window_end - len(run.tokens)
-        first = self._first_semantic(run, num_tokens)
-        semantic = run.semantic[first : first + config.max_semantic_tokens]
+        most = config.transformer.block_size - config.num_prefix_positions - config.max_history_tokens // 2
+        return max(num_tokens, min(num_tokens * WINDOWS_PER_PREFIX, most))
+
+    def _has_room(self, run: CoarseRun, num_tokens: int) -> bool:
+        """Whether another window fits the slot, and the semantic tokens that it needs."""
+        if run.slot is None or not run.tokens:
+            return False
+        config = self._config.coarse
+        end = math.ceil((len(run.tokens) + num_tokens) / self._config.coarse_tokens_per_semantic)
+        needed = min(run.num_semantic_history + end + MIN_SEMANTIC_AHEAD, len(run.semantic))
+        return (
+            self.cache.lengths[run.slot] + num_tokens <= config.transformer.block_size
+            and needed - run.first_semantic <= config.max_semantic_tokens
+        )
+
+    def _lay_new_semantic(self, run: CoarseRun) -> None:
+        """What has become known takes the place of padding."""
+        known = run.semantic[run.first_semantic : run.first_semantic + self._config.coarse.max_semantic_tokens]
+        run.unlaid = _pieces(known[run.num_semantic_laid :], run.num_semantic_laid)
+        run.num_semantic_laid = len(known)
+
+    def _lay_prefix(self, run: CoarseRun, num_tokens: int) -> None:
+        """Everything anew, with room for `num_tokens`."""
+        config = self._config.coarse
+        if run.slot is None:
+            run.slot = self.cache.acquire()
+        self.cache.reset(run.slot)
+        run.first_semantic = self._first_semantic(run, num_tokens)
+        semantic = run.semantic[run.first_semantic : run.first_semantic + config.max_semantic_tokens]
+        run.num_semantic_laid = len(semantic)
         padding = [config.semantic_pad_token] * (config.max_semantic_tokens - len(semantic))
         history = (run.history + run.tokens)[-self._max_history(num_tokens) :]
-        return [*semantic, *padding, config.infer_token, *history]
+        run.unlaid = _pieces([*semantic, *padding, config.infer_token, *history])
 
-    def _next_codebook(self, run: CoarseRun) -> int:
-        return len(run.tokens) % self._config.coarse.num_codebooks
+    def _next_positions(self, run: CoarseRun) -> list[tuple[Span, list[int]]]:
+        """A piece of what is not laid yet; with the last of new semantic tokens, or without any, the latest token."""
+        assert run.slot is not None
+        spans: list[tuple[Span, list[int]]] = []
+        if run.unlaid:
+            start, tokens = run.unlaid.pop(0)
+            spans.append((Span(run.slot, len(tokens), start), tokens))
+            if run.unlaid or start + len(tokens) > self._config.coarse.max_semantic_tokens:
+                return spans
+        return [*spans, (Span(run.slot, 1), run.tokens[-1:])]
 
     def _extend(self, runs: Sequence[CoarseRun], hidden: Tensor, codebook: int) -> None:
         """Draw the next token of runs that are all at this codebook; hidden: [len(runs), C]."""
@@ -164,6 +212,12 @@ class CoarseStage:
         for run, logits in zip(runs, self._model.logits(hidden, slice(first, first + size)), strict=True):
             token = draw(logits, run.sampling.waveform_temperature, run.sampling, run.generator)
             run.tokens.append(first + int(token))
+
+
+def _pieces(tokens: list[int], start: int = 0) -> list[tuple[int, list[int]]]:
+    """(position, tokens) of the steps in which they are laid."""
+    size = MAX_SPAN_POSITIONS
+    return [(start + first, tokens[first : first + size]) for first in range(0, len(tokens), size)]
 
 
 def _flatten(codes: NDArray[np.int64], codebook_size: int) -> NDArray[np.int64]:

@@ -269,6 +269,9 @@ class ChunkPolicy:
     coarse_lookahead_tokens: int | None = 12
     """Semantic tokens that must be known beyond the chunk's end before its coarse window starts. None: all that the
     window can see."""
+    reuse_coarse_prefix: bool = True
+    """A coarse window goes on in the one before while there is room, rather than laying its prefix anew: codes made
+    before stay as they were seen then, with fewer semantic tokens known."""
     fine_window_frames: int | None = 256
     """Frames of one fine pass: history, new and looked-ahead. None: Suno's windows over the whole sentence, after its
     coarse stage."""
@@ -331,6 +334,7 @@ class ChunkPolicy:
         return cls(
             chunk_frames=None,
             coarse_lookahead_tokens=None,
+            reuse_coarse_prefix=False,
             fine_window_frames=None,
             fine_lookahead_frames=0,
             carry=carry,

@@ -26,6 +26,11 @@ class KVCache:
         shape = (config.num_layers, num_slots, config.num_heads, config.block_size, config.head_size)
         self.keys = torch.zeros(shape, device=device, dtype=dtype)
         self.values = torch.zeros(shape, device=device, dtype=dtype)
+        # Views made once: cutting them out of the slab in every layer of every step takes longer than using them.
+        self._slots = [
+            [(self.keys[layer, slot], self.values[layer, slot]) for slot in range(num_slots)]
+            for layer in range(config.num_layers)
+        ]
         self.block_size = config.block_size
         self.lengths = [0] * num_slots
         self._free = list(range(num_slots))[::-1]
@@ -56,16 +61,17 @@ class KVCache:
         """Forget a slot's content and keep the slot."""
         self.lengths[slot] = 0
 
-    def write(self, layer: int, slot: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Append keys and values [H, T, D] of one layer, which must fit; the length moves only with `advance`.
+    def write(self, layer: int, slot: int, start: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Lay keys and values [T, H, D] of one layer at `start`; they must fit. The length moves only with `advance`.
 
-        Returns: all keys and values of the slot so far, [H, length + T, D] each (views).
+        Returns: the slot's keys and values up to and with these, [H, start + T, D] each (views).
         """
-        start = self.lengths[slot]
-        end = start + keys.shape[1]
-        self.keys[layer, slot, :, start:end] = keys
-        self.values[layer, slot, :, start:end] = values
-        return self.keys[layer, slot, :, :end], self.values[layer, slot, :, :end]
+        num_positions = keys.shape[0]
+        slot_keys, slot_values = self._slots[layer][slot]
+        slot_keys.narrow(1, start, num_positions).copy_(keys.transpose(0, 1))
+        slot_values.narrow(1, start, num_positions).copy_(values.transpose(0, 1))
+        return slot_keys.narrow(1, 0, start + num_positions), slot_values.narrow(1, 0, start + num_positions)
 
-    def advance(self, slot: int, num_positions: int) -> None:
-        self.lengths[slot] += num_positions
+    def advance(self, slot: int, end: int) -> None:
+        """The slot now holds what lies before `end`, and whatever it held beyond."""
+        self.lengths[slot] = max(self.lengths[slot], end)

@@ -314,11 +314,14 @@ class Pipeline:
     def _step_coarse(self, runs: Sequence[SentenceRun]) -> list[tuple[SentenceRun, Event]]:
         for run in runs:
             if not run.coarse.is_window_open:
-                self.coarse.open_window(run.coarse, self._window_tokens(run))
+                self.coarse.open_window(
+                    run.coarse, self._window_tokens(run), reuse_prefix=run.policy.reuse_coarse_prefix
+                )
                 run.num_windows += 1
+        num_before = [len(run.coarse.tokens) for run in runs]
         self.coarse.step([run.coarse for run in runs])
-        for run in runs:
-            run.times[Stage.COARSE].num_tokens += 1
+        for run, num in zip(runs, num_before, strict=True):
+            run.times[Stage.COARSE].num_tokens += len(run.coarse.tokens) - num
             if self._is_coarse_complete(run):
                 self.coarse.end(run.coarse)
         return []

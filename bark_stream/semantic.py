@@ -17,7 +17,7 @@ from bark_stream.alignment import TextAlignment, TextWord
 from bark_stream.config import SamplingConfig, SemanticConfig
 from bark_stream.kv_cache import KVCache
 from bark_stream.sampling import draw_semantic
-from bark_stream.transformer import CausalGPT, Gaze, Span
+from bark_stream.transformer import MAX_SPAN_POSITIONS, CausalGPT, Gaze, Span
 
 
 @dataclass(slots=True)
@@ -35,6 +35,8 @@ class SemanticRun:
     alignment: TextAlignment | None = None
     """Where in its text it is; None for a model without heads that tell."""
     slot: int | None = None
+    num_laid: int = 0
+    """Positions of the prefix that the slot holds."""
     is_finished: bool = False
 
 
@@ -80,18 +82,21 @@ class SemanticStage:
 
     @torch.inference_mode()
     def step(self, runs: Sequence[SemanticRun]) -> None:
-        """Each run gains a token or is finished; one not yet prefilled takes a slot and is."""
+        """Each run gains a token or is finished; one whose prefix is not laid yet takes a slot and gains a piece of it
+        first, and no token before the last piece."""
         embeddings, spans = [], []
         for run in runs:
             if run.slot is None:
                 run.slot = self.cache.acquire()
-                embeddings.append(self._prefix(run))
-            else:
-                embeddings.append(self._model.embed(torch.tensor(run.tokens[-1:])))
+            embeddings.append(self._next_positions(run))
             spans.append(Span(run.slot, len(embeddings[-1])))
-        gaze = self._gaze(runs)
+        drawing = [row for row, run in enumerate(runs) if run.num_laid == self._config.num_prefix_positions]
+        gaze = self._gaze([runs[row] for row in drawing])
         hidden = self._model.step(torch.cat(embeddings), spans, self.cache, gaze)
-        for run, logits in zip(runs, self._logits(hidden), strict=True):
+        if not drawing:
+            return
+        for row, logits in zip(drawing, self._logits(hidden[drawing]), strict=True):
+            run = runs[row]
             if gaze is not None and run.alignment is not None and run.slot in gaze.weights:
                 run.alignment.push(gaze.weights[run.slot].numpy())
             self._extend(run, logits)
@@ -116,10 +121,16 @@ class SemanticStage:
         }
         return Gaze(self._config.alignment_heads, watched) if watched else None
 
-    def _prefix(self, run: SemanticRun) -> Tensor:
-        """[max_text_tokens + 1, C]: text and history summed, then the infer token."""
-        summed = self._model.embed(run.text_tokens) + self._model.embed(run.history)
-        return torch.cat([summed, self._model.embed(torch.tensor([self._config.infer_token]))])
+    def _next_positions(self, run: SemanticRun) -> Tensor:
+        """[T, C]: the latest token, or the next piece of text and history summed with the infer token behind."""
+        if run.tokens:
+            return self._model.embed(torch.tensor(run.tokens[-1:]))
+        piece = slice(run.num_laid, run.num_laid + MAX_SPAN_POSITIONS)
+        embeddings = self._model.embed(run.text_tokens[piece]) + self._model.embed(run.history[piece])
+        if piece.stop >= self._config.max_text_tokens:
+            embeddings = torch.cat([embeddings, self._model.embed(torch.tensor([self._config.infer_token]))])
+        run.num_laid += len(embeddings)
+        return embeddings
 
     def _logits(self, hidden: Tensor) -> Tensor:
         """[B, C] -> [B, vocab_size + 1], the end last."""

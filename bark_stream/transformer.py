@@ -22,11 +22,17 @@ Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(layer, q, k, v) -> mixed values; all [..., T, H, D]."""
 
 
+MAX_SPAN_POSITIONS = 64
+"""A longer prefix is laid in pieces, one a step, so that neither a cancel nor another stream waits for all of it."""
+
+
 class Span(NamedTuple):
-    """The new positions of one slot inside a packed step."""
+    """Positions of one slot inside a packed step."""
 
     slot: int
     num_positions: int
+    start: int | None = None
+    """Where they are laid over what the slot holds; None: after it."""
 
 
 @dataclass(slots=True)
@@ -106,28 +112,36 @@ def _attend_whole(*, is_causal: bool) -> Attend:
     return attend
 
 
-def _attend_cached(cache: KVCache, spans: Sequence[Span], gaze: Gaze | None) -> Attend:
-    """Attention of packed positions [N, H, D], each span over its own slot and no other.
+def _attend_cached(cache: KVCache, spans: Sequence[Span], starts: Sequence[int], gaze: Gaze | None) -> Attend:
+    """Attention of packed positions [N, H, D], each span over its own slot up to its own last position.
 
     Linear layers see all spans as one matrix; attention goes slot by slot, so that a stream's result does not depend
-    on who else is in the step, and ragged lengths need no mask.
+    on who else is in the step, and ragged lengths need no padding.
     """
+    masks = [_causal_mask(start, span.num_positions) for span, start in zip(spans, starts, strict=True)]
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        mixed = torch.empty_like(q)
+        mixed = []
         first = 0
-        for slot, num_positions in spans:
-            last = first + num_positions
-            keys, values = cache.write(layer, slot, k[first:last].transpose(0, 1), v[first:last].transpose(0, 1))
+        for span, start, mask in zip(spans, starts, masks, strict=True):
+            last = first + span.num_positions
+            keys, values = cache.write(layer, span.slot, start, k[first:last], v[first:last])
             if gaze is not None:
-                gaze.look(layer, slot, q[last - 1], keys)
+                gaze.look(layer, span.slot, q[last - 1], keys)
             query = q[first:last].transpose(0, 1)
-            out = F.scaled_dot_product_attention(query[None], keys[None], values[None], is_causal=num_positions > 1)
-            mixed[first:last] = out[0].transpose(0, 1)
+            out = F.scaled_dot_product_attention(query[None], keys[None], values[None], attn_mask=mask)
+            mixed.append(out[0].transpose(0, 1))
             first = last
-        return mixed
+        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
     return attend
+
+
+def _causal_mask(start: int, num_positions: int) -> Tensor | None:
+    """[num_positions, start + num_positions] bool: what each may look at; None for a single one, which sees all."""
+    if num_positions == 1:
+        return None
+    return torch.ones(num_positions, start + num_positions, dtype=torch.bool).tril(start)
 
 
 class CausalGPT(nn.Module):
@@ -168,33 +182,30 @@ class CausalGPT(nn.Module):
         return self._blocks(embeddings + self.transformer["wpe"](positions), _attend_whole(is_causal=True))
 
     def step(self, embeddings: Tensor, spans: Sequence[Span], cache: KVCache, gaze: Gaze | None = None) -> Tensor:
-        """The next positions of running streams, prefills and decode steps alike, packed one after another.
+        """Positions of running streams, pieces of prefixes and decode steps alike, packed one after another.
 
         Args:
             embeddings: [N, C]; N is the sum of the spans' positions.
-            spans: whose positions these are, in order. More than one position only into an empty slot.
+            spans: whose positions these are, in order.
             cache: updated in place.
             gaze: gets the weights of its heads.
         Returns: [len(spans), C] hidden state of each span's last position, after the last norm.
-        Raises: EngineError if a slot would overflow, or is prefilled while it holds something.
+        Raises: EngineError if a slot would overflow, or a span starts beyond what its slot holds.
         """
+        starts = [cache.lengths[span.slot] if span.start is None else span.start for span in spans]
         positions: list[int] = []
-        for slot, num_positions in spans:
-            start = cache.lengths[slot]
-            if num_positions > 1 and start:
-                raise EngineError(f"slot {slot} holds {start} positions and can only be decoded one by one")
-            if start + num_positions > cache.block_size:
-                raise EngineError(f"slot {slot} is full: the context window has {cache.block_size} positions")
-            positions.extend(range(start, start + num_positions))
-        wpe = self.transformer["wpe"](torch.tensor(positions, device=embeddings.device))
         lasts: list[int] = []
-        total = 0
-        for _, num_positions in spans:
-            total += num_positions
-            lasts.append(total - 1)
-        hidden = self._blocks(embeddings + wpe, _attend_cached(cache, spans, gaze), last_positions=lasts)
-        for slot, num_positions in spans:
-            cache.advance(slot, num_positions)
+        for span, start in zip(spans, starts, strict=True):
+            if start > cache.lengths[span.slot]:
+                raise EngineError(f"slot {span.slot} holds {cache.lengths[span.slot]} positions, none at {start}")
+            if start + span.num_positions > cache.block_size:
+                raise EngineError(f"slot {span.slot} is full: the context window has {cache.block_size} positions")
+            positions.extend(range(start, start + span.num_positions))
+            lasts.append(len(positions) - 1)
+        wpe = self.transformer["wpe"](torch.tensor(positions, device=embeddings.device))
+        hidden = self._blocks(embeddings + wpe, _attend_cached(cache, spans, starts, gaze), last_positions=lasts)
+        for span, start in zip(spans, starts, strict=True):
+            cache.advance(span.slot, start + span.num_positions)
         return hidden
 
     def logits(self, hidden: Tensor, rows: slice) -> Tensor:

@@ -185,7 +185,9 @@ def test_realtime_semantic_tokens_equal_reference(pipeline: Pipeline, voice: Voi
 
 def test_full_lookahead_coarse_equals_reference(pipeline: Pipeline, voice: Voice) -> None:
     """With the whole window in sight and Suno's window length, streaming coarse tokens are the reference's."""
-    policy = replace(UNBOUNDED, chunk_frames=None, coarse_lookahead_tokens=None, carry="voice")
+    policy = replace(
+        UNBOUNDED, chunk_frames=None, coarse_lookahead_tokens=None, carry="voice", reuse_coarse_prefix=False
+    )
     realtime, _ = speak(pipeline, SpeechState(voice=voice), policy)
     reference, _ = speak(pipeline, SpeechState(voice=voice), REFERENCE)
     assert realtime.coarse.tokens == reference.coarse.tokens

@@ -69,13 +69,39 @@ def test_step_reused_slot_remembers_nothing() -> None:
     assert torch.equal(run_cached(cache, cache.acquire(), TOKENS[0], 5), first)
 
 
-def test_step_into_filled_slot_refuses_prefill() -> None:
-    """More than one position goes only into an empty slot."""
+@pytest.mark.parametrize("pieces", [(7, 7, 6), (1, 18, 1), (19, 1)])
+def test_step_in_pieces_equals_whole_sequence(pieces: tuple[int, ...]) -> None:
+    """A prefix that is laid piece by piece gives what it gives at once."""
+    cache = KVCache(CONFIG, 1)
+    slot, first = cache.acquire(), 0
+    for num in pieces:
+        hidden = MODEL.step(MODEL.embed(TOKENS[0, first : first + num]), [Span(slot, num)], cache)
+        first += num
+    torch.testing.assert_close(hidden[0], MODEL(MODEL.embed(TOKENS[:1]))[0, -1], atol=1e-5, rtol=1e-5)
+
+
+def test_step_laid_over_replaces_and_keeps_what_follows() -> None:
+    """Positions laid over others take their place; what lies behind stays, and the next position sees both."""
+    cache = KVCache(CONFIG, 1)
+    slot = cache.acquire()
+    run_cached(cache, slot, TOKENS[0, :9], 9)
+    before = cache.keys[:, slot, :, 5:9].clone()
+    MODEL.step(MODEL.embed(TOKENS[1, 2:5]), [Span(slot, 3, 2)], cache)
+    assert cache.lengths[slot] == 9
+    assert torch.equal(cache.keys[:, slot, :, 5:9], before)
+    whole = torch.cat([TOKENS[0, :2], TOKENS[1, 2:5]])
+    expected = KVCache(CONFIG, 1)
+    run_cached(expected, expected.acquire(), whole, 5)
+    torch.testing.assert_close(cache.keys[:, slot, :, :5], expected.keys[:, 0, :, :5])
+
+
+def test_step_beyond_what_a_slot_holds_is_refused() -> None:
+    """Positions are laid over or behind what is there, never leaving a gap."""
     cache = KVCache(CONFIG, 1)
     slot = cache.acquire()
     run_cached(cache, slot, TOKENS[0, :2], 2)
-    with pytest.raises(EngineError, match="one by one"):
-        MODEL.step(MODEL.embed(TOKENS[0, 2:4]), [Span(slot, 2)], cache)
+    with pytest.raises(EngineError, match="none at 3"):
+        MODEL.step(MODEL.embed(TOKENS[0, 2:4]), [Span(slot, 2, 3)], cache)
 
 
 def test_kv_cache_full_window_is_refused() -> None:
