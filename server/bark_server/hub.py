@@ -108,7 +108,7 @@ class Hub:
         if request is None:
             return session
         former = self._sessions.get(request.session)
-        if former is None or former is session or not former.resume(request.received, now):
+        if former is None or former is session or not former.resume(request.received, now, request.frames):
             session.fail(ClientError("resume_expired", "this session can no longer be resumed"))
             return session
         old_link = self._links.get(former.id)

@@ -86,6 +86,8 @@ class Resume(_Incoming, frozen=True, tag="resume"):
     session: Annotated[str, Meta(max_length=128)]
     received: dict[str, Annotated[int, Meta(ge=-1, lt=2**32)]]
     """Context -> last sequence number that arrived, -1 for none."""
+    frames: Annotated[int, Meta(ge=0)] | None = None
+    """How many frames of the session arrived, text and audio, over all its sockets. With it no text comes twice."""
 
 
 ClientMessage: TypeAlias = Open | Text | Flush | Close | Cancel | Played | Resume

@@ -118,17 +118,20 @@ class Outbox:
         """Sequence number of the newest packet that is no longer held, -1 if there is none."""
         return self._log.newest_lost(stream)
 
-    def resume(self, wanted: Mapping[int, int], now: float) -> bool:
-        """Begin anew on another socket: what is missing beyond `wanted` (stream -> last sequence number) is replayed.
+    def resume(self, wanted: Mapping[int, int], now: float, num_frames: int | None = None) -> bool:
+        """Begin anew on another socket: what is missing beyond `wanted` (stream -> last sequence number) is replayed,
+        and of the first `num_frames` frames nothing.
 
-        Returns False when some of it is no longer held; then nothing has changed.
+        Returns False when some of it is no longer held, or was never sent; then nothing has changed.
         """
-        missing = self._log.missing(wanted)
+        if num_frames is not None and num_frames > self._log.position:
+            return False
+        missing = self._log.missing(wanted, num_frames or 0)
         if missing is None:
             return False
         pending = [entry for entry in self._replay if entry.stream in wanted]
         waiting = [entry for entry in self._answers if entry.stream is not None]
-        self._log.restart(wanted)
+        self._log.restart(wanted, num_frames)
         self._answers.clear()
         self._answer_bytes = 0
         self._replay = deque([*missing, *pending, *waiting])

@@ -56,14 +56,17 @@ class OutLog:
             self._arrived.append(entry)
         self._drop_oldest()
 
-    def missing(self, received: Mapping[int, int]) -> list[Entry] | None:
+    def missing(self, received: Mapping[int, int], num_frames: int = 0) -> list[Entry] | None:
         """What a client that got `received` (stream -> last sequence number, -1 for none) still needs, in order.
 
-        Streams that are not named are left out. None when some of it is no longer held.
+        Streams that are not named are left out. Of the first `num_frames` frames nothing is needed, text included.
+        None when some of it is no longer held.
         """
         if any(last < self.newest_lost(stream) for stream, last in received.items()):
             return None
-        entries = [entry for entry in (*self._arrived, *self._under_way) if entry.stream in received]
+        held = [*self._arrived, *self._under_way]
+        num_dropped = self.position - len(held)
+        entries = [entry for entry in held[max(0, num_frames - num_dropped) :] if entry.stream in received]
         newest_seen: dict[int | None, int] = {}
         for index, entry in enumerate(entries):
             if entry.stream is not None and entry.sequence is not None and entry.sequence <= received[entry.stream]:
@@ -74,9 +77,13 @@ class OutLog:
         """Sequence number of the newest packet that is no longer held, -1 if there is none."""
         return self._newest_lost.get(stream, -1)
 
-    def restart(self, received: Mapping[int, int]) -> None:
-        """Forget everything: what is missing beyond `received` will be appended as it is sent again."""
+    def restart(self, received: Mapping[int, int], num_frames: int | None = None) -> None:
+        """Forget everything: what is missing beyond `received` will be appended as it is sent again.
+
+        `num_frames`, if the client counts them, is where the counting goes on.
+        """
         self._newest_lost.update(received)
+        self.position = self.position if num_frames is None else num_frames
         self._under_way.clear()
         self._arrived.clear()
         self.held_bytes = self.unacknowledged_bytes = 0

@@ -300,7 +300,7 @@ class Session:
         self.detached_since_s = now
         self._outbox.detach()
 
-    def resume(self, received: dict[str, int], now: float) -> bool:
+    def resume(self, received: dict[str, int], now: float, num_frames: int | None = None) -> bool:
         """A new socket takes the session over. Returns False when what its client lacks is no longer held."""
         wanted = {
             context.number: received.get(name, self._outbox.newest_lost(context.number))
@@ -310,7 +310,7 @@ class Session:
             if name in received and name not in self._contexts:
                 # Of what was cancelled, only the answer is of use.
                 wanted[ended.number] = ALL_PACKETS if ended.is_cancelled else received[name]
-        if not self._outbox.resume(wanted, now):
+        if not self._outbox.resume(wanted, now, num_frames):
             return False
         self._outbox.answer_first(self._greeting(resumed=True))
         self.detached_since_s = None

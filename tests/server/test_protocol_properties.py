@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from typing import Any
 
@@ -129,10 +130,15 @@ def test_slices_of_text_make_no_difference(texts: list[str], data: st.DataObject
 @given(
     st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_size=6),
     st.sampled_from(["opus", "pcm_s16le"]),
+    st.booleans(),
 )
-@settings(max_examples=40, deadline=None)
-def test_resume_loses_nothing_and_repeats_no_audio(breaks: list[tuple[int, bool]], audio_format: str) -> None:
-    """However often the socket breaks, wherever it breaks: every packet exactly once, and `done` at the end."""
+@settings(max_examples=30, deadline=None)
+def test_resume_loses_nothing_and_repeats_no_audio(
+    breaks: list[tuple[int, bool]], audio_format: str, counts: bool
+) -> None:
+    """However often the socket breaks, wherever it breaks: every packet exactly once, and `done` at the end; every text
+    exactly once, too, for clients that count frames.
+    """
     stage = Stage()
     client = stage.connect()
     session_id = client.session.id
@@ -140,6 +146,16 @@ def test_resume_loses_nothing_and_repeats_no_audio(breaks: list[tuple[int, bool]
     client.send("text", context="a", text="Hello there, my good friend. It is good to see you. " * 2)
     client.send("close", context="a")
     received: list[AudioFrame] = []
+    texts: list[dict[str, Any]] = []
+    num_counted = 0
+
+    def count(frames: list[dict[str, Any] | AudioFrame]) -> None:
+        nonlocal num_counted
+        # The first `ready` of a later socket is of another session.
+        mine = frames if frames[:1] == [] or frames[0].get("session") == session_id else frames[1:]
+        num_counted += len(mine)
+        texts.extend(frame for frame in mine if isinstance(frame, dict) and frame["type"] != "ready")
+
     for num_frames, acknowledges in breaks:
         client.acknowledges = acknowledges
         for _ in range(5):
@@ -147,16 +163,20 @@ def test_resume_loses_nothing_and_repeats_no_audio(breaks: list[tuple[int, bool]
         client.pump()
         # What is behind the break never arrived.
         received += [frame for frame in client.frames[:num_frames] if isinstance(frame, AudioFrame)]
+        count(client.frames[:num_frames])
         client.drop()
         client = stage.connect()
         last = received[-1].sequence if received else -1
-        client.send("resume", session=session_id, received={"a": last})
+        client.send("resume", session=session_id, received={"a": last}, **({"frames": num_counted} if counts else {}))
         client.pump()
         assert client.of_type("ready")[-1]["resumed"] is True
     stage.run(client)
     received += client.audio
+    count(client.frames)
+    if counts:
+        assert len(texts) == len({json.dumps(text) for text in texts}), "no text comes twice"
+    assert [text for text in texts if text["type"] == "done"]
     assert [frame.sequence for frame in received] == list(range(len(received)))
-    assert client.of_type("done")
 
 
 def test_ten_thousand_contexts() -> None:
