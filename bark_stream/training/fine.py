@@ -91,6 +91,27 @@ class FineTraining:
         )
 
 
+class FineRemake:
+    """True codes with the upper codebooks as the model makes them, all rows at once."""
+
+    def __init__(self, model: FineGPT, config: ModelConfig) -> None:
+        self._model = model.eval()
+        self._config = config
+
+    @torch.inference_mode()
+    def __call__(self, codes: Tensor, first_frame: int) -> Tensor:
+        """[B, K, T] true codes -> [B, K, T] int64, those from `first_frame` on remade."""
+        config = self._config
+        made = codes.transpose(1, 2).clone()
+        made[:, first_frame:, config.coarse.num_codebooks :] = config.codebook_pad
+        for codebook in range(config.coarse.num_codebooks, config.fine.num_codebooks):
+            logits = self._model(codebook, made, num_codes=config.codec.codebook_size, first_frame=first_frame)
+            logits = logits / config.sampling.fine_temperature
+            drawn = torch.distributions.Categorical(logits=logits).sample()
+            made[:, first_frame:, codebook] = drawn
+        return made.transpose(1, 2)
+
+
 def init_fine(model: FineGPT, codebooks: Tensor | None, seed: int) -> None:
     """Suno's initialisation; like codes start alike.
 

@@ -19,7 +19,7 @@ from bark_stream.config import ModelConfig
 from bark_stream.errors import CheckpointError, ConfigError
 from bark_stream.training.coarse import CoarseTraining, CoarseTrainingConfig, init_coarse
 from bark_stream.training.codec import CodecModel, CodecTraining, CodecTrainingConfig, DecoderTraining
-from bark_stream.training.fine import FineTraining, FineTrainingConfig, init_fine
+from bark_stream.training.fine import FineRemake, FineTraining, FineTrainingConfig, init_fine
 from bark_stream.training.mini import NUM_SEMANTIC, mini_config
 from bark_stream.training.run import CHECKPOINT, Progress, RunConfig, StepFunction, train
 from bark_stream.training.semantic import SemanticTraining, SemanticTrainingConfig, init_semantic
@@ -191,7 +191,18 @@ def _decoder(workspace: Path, config: ModelConfig) -> Part:
             sounds.append(np.concatenate([sound_of_tokens(clip) for clip in group]))
     if not codes:
         raise CheckpointError(str(workspace / STREAMS), "holds no codes of this codec; encode first")
-    return Part(model=model, step=DecoderTraining(model, codes, sounds, CodecTrainingConfig(batch_size=8)))
+    step = DecoderTraining(model, codes, sounds, CodecTrainingConfig(batch_size=8), _remake(workspace, config))
+    return Part(model=model, step=step)
+
+
+def _remake(workspace: Path, config: ModelConfig) -> FineRemake | None:
+    """The fine stage as it is now; None before it has been trained."""
+    path = workspace / RUNS / "fine" / CHECKPOINT
+    if not path.exists():
+        return None
+    fine = FineGPT(config.fine.transformer, num_codebooks=config.fine.num_codebooks, num_codebooks_given=1)
+    fine.load_state_dict(torch.load(path, weights_only=True)["model"])
+    return FineRemake(fine, config)
 
 
 def _sound_shards(workspace: Path) -> list[Path]:

@@ -17,13 +17,14 @@ from bark_stream.errors import CheckpointError, ConfigError
 from bark_stream.training import codec as codec_training
 from bark_stream.training.coarse import init_coarse
 from bark_stream.training.codec import CodecModel, fit_codebooks, fold_loudness, restart_unused
-from bark_stream.training.export import export_mini, weights_to_start_from
+from bark_stream.training.export import export_mini, run_weights, weights_to_start_from
+from bark_stream.training.fine import FineRemake
 from bark_stream.training.mini import NUM_SEMANTIC, mini_config
 from bark_stream.training.run import CURVE
 from bark_stream.training.shards import Clip, read_shards, write_shard
 from bark_stream.training.stages import PARTS, default_pace, encode_workspace, train_part, workspace_streams
 from bark_stream.training.streams import group_clips
-from bark_stream.transformer import CausalGPT
+from bark_stream.transformer import CausalGPT, FineGPT
 
 TONES_PER_SPEAKER = 2
 
@@ -79,6 +80,25 @@ def test_every_part_writes_its_curve_and_resumes(workspace: Path) -> None:
         assert (workspace / "runs" / part / CURVE).read_text().count("\n") == 1
     pace = dataclasses.replace(default_pace("semantic_encoder"), num_steps=2, log_every_steps=1)
     assert train_part("semantic_encoder", workspace, pace) == 2
+
+
+def test_decoder_goes_on_with_codes_of_the_fine_stage(workspace: Path) -> None:
+    """Once there is a fine stage, what it makes of the coarse codes is heard too."""
+    remake = FineRemake(_fine(workspace), mini_config())
+    codes = torch.from_numpy(workspace_streams(workspace)[0].codes[None, :, :40].astype(np.int64))
+    made = remake(codes, 30)
+    assert torch.equal(made[..., :30], codes[..., :30])
+    assert torch.equal(made[:, :2], codes[:, :2])
+    assert not torch.equal(made[:, 2:, 30:], codes[:, 2:, 30:])
+    pace = dataclasses.replace(default_pace("decoder"), num_steps=2, log_every_steps=1)
+    assert train_part("decoder", workspace, pace) == 2
+
+
+def _fine(workspace: Path) -> FineGPT:
+    config = mini_config()
+    model = FineGPT(config.fine.transformer, num_codebooks=config.fine.num_codebooks, num_codebooks_given=1)
+    model.load_state_dict(run_weights(workspace / "runs" / "fine"))
+    return model
 
 
 def test_exported_folder_loads_like_any_model(workspace: Path, tmp_path: Path) -> None:
