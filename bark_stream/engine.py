@@ -243,9 +243,14 @@ class Engine:
     def _plan(self) -> tuple[Stage, list[tuple[SpeechStream, SentenceRun, int]]] | None:
         candidates = []
         for stream in self._streams.values():
-            stage = None if stream._run is None else self._pipeline.next_stage(stream._run)
-            if stage is not None and not self._is_far_ahead(stream):
-                candidates.append(Candidate(stream._number, stage, stream._arrival, self._lead_s(stream)))
+            if stream._run is None or self._is_far_ahead(stream):
+                continue
+            stage = self._pipeline.next_stage(stream._run)
+            if stage is not None:
+                is_laying = self._pipeline.is_laying(stream._run, stage)
+                candidates.append(
+                    Candidate(stream._number, stage, stream._arrival, self._lead_s(stream), is_laying=is_laying)
+                )
         if not candidates:
             return None
         stage, numbers = choose(candidates)

@@ -185,6 +185,12 @@ class Pipeline:
             return Stage.CODEC
         return Stage.COARSE if self._window_tokens(run) else Stage.SEMANTIC
 
+    def is_laying(self, run: SentenceRun, stage: Stage) -> bool:
+        """Whether the run's next step of this stage lays a piece of a prefix rather than drawing a token."""
+        if stage is Stage.SEMANTIC:
+            return run.semantic.num_laid < self.config.semantic.num_prefix_positions
+        return stage is Stage.COARSE and (bool(run.coarse.unlaid) or not run.coarse.is_window_open)
+
     def step(self, stage: Stage, runs: Sequence[SentenceRun]) -> list[tuple[SentenceRun, Event]]:
         """One step of one stage for runs that all need it: a token each, or a chunk each."""
         started = time.perf_counter()
