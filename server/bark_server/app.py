@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from bark_server.config import ServerConfig
 from bark_server.doors.door import Door, Reception
+from bark_server.doors.elevenlabs import ElevenLabs
 from bark_server.doors.mqtt import MqttDoor
 from bark_server.doors.others import other_doors
 from bark_server.doors.websocket import WebSocketDoor
@@ -58,7 +59,9 @@ class BarkServer:
             exposition=self.metrics.exposition,
             voices=self._voices,
         )
-        self._websocket = WebSocketDoor(self._reception, pages=pages)
+        self._websocket = WebSocketDoor(
+            self._reception, pages=pages, dialects=[ElevenLabs()] if config.elevenlabs else []
+        )
         self._doors: list[Door] = [self._websocket, *other_doors(config, self._reception)]
         self._lag = LoopLag(self.metrics.observe_lag)
         self._sweeper: asyncio.Task[None] | None = None

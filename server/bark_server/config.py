@@ -17,6 +17,7 @@ PREFIX = "BARK_STREAM_"
 """Of environment variables: `--max-contexts` is also `BARK_STREAM_MAX_CONTEXTS`."""
 
 _PORTS = ("port", "http_port")
+_SWITCH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _LIMIT_FLAGS = {
     "max_connections": "most sockets at a time",
     "max_contexts": "most contexts being spoken at a time",
@@ -31,6 +32,8 @@ class ServerConfig:
     """0: any free one."""
     http_port: int | None = None
     """Of the OpenAI API; 0: any free one, None: none."""
+    elevenlabs: bool = False
+    """Speak ElevenLabs' protocol too, on the WebSocket's port."""
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     """Empty: everybody may speak."""
     allowed_origins: tuple[str, ...] = ()
@@ -61,6 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help=f"address to listen on ({defaults.host})")
     parser.add_argument("--port", type=int, help=f"port to listen on ({defaults.port})")
     parser.add_argument("--http-port", type=int, help="port of the OpenAI API too, usually 8000")
+    parser.add_argument(
+        "--elevenlabs",
+        action="store_const",
+        const=True,
+        help="speak ElevenLabs' WebSocket protocol too, on the same port",
+    )
     parser.add_argument("--api-keys-file", type=Path, help="file with one API key per line (none: no keys needed)")
     parser.add_argument(
         "--allow-origin", action="append", metavar="ORIGIN", help="web origin that may connect, '*' for all; repeatable"
@@ -102,6 +111,7 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
     settings: dict[str, Any] = {
         "host": values.text("host"),
         **{name: None if port is None else int(port) for name, port in ports.items()},
+        "elevenlabs": values.switch("elevenlabs"),
         "api_keys": _keys(values.text("api_keys_file"), environment.get(PREFIX + "API_KEYS", "")),
         "allowed_origins": tuple(arguments.allow_origin or _split(environment.get(PREFIX + "ALLOW_ORIGIN", ""))),
         "tls_cert": values.path("tls_cert"),
@@ -125,6 +135,12 @@ class _Values:
     def path(self, name: str) -> Path | None:
         value = self.text(name)
         return None if value is None else Path(value)
+
+    def switch(self, name: str) -> bool | None:
+        value = self.text(name)
+        if value is not None and value.lower() not in _SWITCH:
+            raise ConfigError(name, f"must be one of {', '.join(_SWITCH)}, not {value!r}")
+        return None if value is None else _SWITCH[value.lower()]
 
     def number(self, name: str) -> float | None:
         value = self.text(name)

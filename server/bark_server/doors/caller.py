@@ -67,6 +67,7 @@ class Caller:
         self._hub = hub
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
+        self._taken = asyncio.Event()
         self._is_over = False
         self._session = hub.connect(self, is_resumable=False)
 
@@ -93,6 +94,7 @@ class Caller:
                 session.acknowledge(position, now)
             session.tick(now)
             frames = session.take(now, FRAMES_PER_TURN)
+            self._taken.set()
             if frames:
                 return frames
             if session.ending is not None:
@@ -101,9 +103,11 @@ class Caller:
                 await self._wait(session.next_wakeup_s(now) - now)
         return []
 
-    @property
-    def is_over(self) -> bool:
-        return self._is_over
+    async def room(self) -> None:
+        """Wait until answers no longer pile up: whoever sends what a stranger sent waits here in between."""
+        while self._session.is_congested and not self._is_over:
+            self._taken.clear()
+            await self._taken.wait()
 
     def wake(self) -> None:
         self._woken.set()
@@ -117,6 +121,7 @@ class Caller:
             self._is_over = True
             self._hub.disconnect(self._session, self, is_final=True)
             self._woken.set()
+            self._taken.set()
 
     async def _wait(self, seconds: float) -> None:
         self._woken.clear()

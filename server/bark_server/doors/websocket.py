@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from websockets.typing import Subprotocol
 
 from bark_server.access import offered_key
 from bark_server.config import ServerConfig
+from bark_server.doors.dialect import Dialect
 from bark_server.doors.door import Reception, Refusal
 from bark_server.hub import Hub
 from bark_server.messages import PROTOCOL
@@ -172,10 +174,11 @@ class SocketLink:
 class WebSocketDoor:
     """Listens on one port for sockets and plain GETs."""
 
-    def __init__(self, reception: Reception, *, pages: Pages) -> None:
+    def __init__(self, reception: Reception, *, pages: Pages, dialects: Sequence[Dialect] = ()) -> None:
         self._config = reception.config
         self._reception = reception
         self._pages = pages
+        self._dialects = dialects
         self._server: Server | None = None
         self._turns: Turns | None = None
 
@@ -218,14 +221,21 @@ class WebSocketDoor:
 
     async def _handle(self, socket: ServerConnection) -> None:
         hub = self._reception.hub()
-        if hub is not None and self._turns is not None:
+        dialect = None if socket.request is None else self._dialect(socket.request.path)
+        if hub is not None and dialect is not None:
+            with contextlib.suppress(ConnectionClosed, asyncio.TimeoutError):
+                await dialect.converse(hub, socket)
+        elif hub is not None and self._turns is not None:
             await SocketLink(hub, cast(Socket, socket), self._turns).run()
 
     def _on_request(self, socket: ServerConnection, request: Request) -> Response | None:
-        path, headers = urlsplit(request.path).path, request.headers
+        path, dialect, headers = urlsplit(request.path).path, self._dialect(request.path), request.headers
         key = offered_key(headers.get("Authorization"), _offered_subprotocols(request))
         origin, host = headers.get("Origin"), headers.get("Host")
-        if path == STREAM_PATH:
+        if dialect is not None:
+            key = dialect.key(headers) or key
+            refusal = self._reception.refusal(key=key, origin=origin, host=host) or self._objection(dialect, request)
+        elif path == STREAM_PATH:
             refusal = self._reception.refusal(key=key, origin=origin, host=host)
         elif path in PRIVATE_PATHS:
             refusal = self._reception.refusal_of_person(key=key, origin=origin, host=host)
@@ -233,7 +243,14 @@ class WebSocketDoor:
             return self._pages.get(path)
         if refusal is not None:
             return _response(refusal)
-        return None if path == STREAM_PATH else self._pages.get(path)
+        return None if dialect is not None or path == STREAM_PATH else self._pages.get(path)
+
+    def _objection(self, dialect: Dialect, request: Request) -> Refusal | None:
+        hub = self._reception.hub()
+        return None if hub is None else dialect.objection(hub, request.path)
+
+    def _dialect(self, target: str) -> Dialect | None:
+        return next((dialect for dialect in self._dialects if dialect.speaks(target)), None)
 
     def _choose_subprotocol(self, socket: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
         return Subprotocol(PROTOCOL) if PROTOCOL in offered else None
