@@ -26,6 +26,7 @@ from bark_stream.events import Chunk, Event
 from bark_stream.fine import FineStage
 from bark_stream.pipeline import Pipeline, SentenceRun, Stage, StageTime
 from bark_stream.precision import Precision, resolve_precision
+from bark_stream.provenance import VoiceOrigin
 from bark_stream.semantic import SemanticStage
 from bark_stream.sentences import Sentence, SentencePolicy, SentenceStream
 from bark_stream.state import SpeechState
@@ -115,6 +116,10 @@ class Bark:
     def voices(self) -> tuple[str, ...]:
         """Names of the presets, and of one's own."""
         return self._voices.names()
+
+    def voice_origin(self, name: str) -> VoiceOrigin:
+        """Where a voice comes from. Raises: UnknownVoice, BadVoice."""
+        return self._voices.origin(name)
 
     def voice(self, voice: VoiceLike) -> Voice | None:
         """A preset's name, a `.npz` path, a mapping of arrays or a `Voice`, checked; None stays None: any voice.

@@ -17,6 +17,7 @@ from bark_stream.config import ChunkPolicy, SamplingConfig
 from bark_stream.errors import BarkStreamError, EngineError
 from bark_stream.events import Chunk, Event, SentenceDone, SentenceFailed
 from bark_stream.pipeline import SentenceRun, Stage, StageTime
+from bark_stream.provenance import VoiceOrigin
 from bark_stream.scheduler import Candidate, choose
 from bark_stream.sentences import Sentence
 from bark_stream.state import SpeechState
@@ -106,6 +107,10 @@ class Engine:
     @property
     def voices(self) -> tuple[str, ...]:
         return self._bark.voices
+
+    def voice_origin(self, voice: str) -> VoiceOrigin:
+        """Where a voice comes from. Raises: UnknownVoice, BadVoice."""
+        return self._bark.voice_origin(voice)
 
     @property
     def default_voice(self) -> str | None:

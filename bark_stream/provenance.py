@@ -8,10 +8,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from bark_stream.errors import MissingConsent
 
+VoiceOrigin = Literal["preset", "own", "cloned"]
+"""`preset`: the model came with it; `own`: kept beside it, of unknown origin; `cloned`: from a person's."""
 MAX_CONSENT_CHARACTERS = 2_000
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bark_stream.config import ModelConfig
 from bark_stream.errors import BadVoice, UnknownVoice
+from bark_stream.provenance import VoiceOrigin
 from bark_stream.voice import Voice, read_voice
 from bark_stream.voice_store import VoiceStore
 
@@ -51,6 +52,12 @@ class VoiceLibrary:
     def is_of_model(self, name: str) -> bool:
         """Whether the model came with it, under this name or an alias."""
         return self._config.voice_aliases.get(name, name) in self._readers or name in self._readers
+
+    def origin(self, name: str) -> VoiceOrigin:
+        """Where a voice comes from. Raises: UnknownVoice; BadVoice if its file is damaged."""
+        if self.is_of_model(name):
+            return "preset"
+        return "cloned" if self.get(name).is_cloned else "own"
 
     def get(self, name: str) -> Voice:
         """The voice of that name or alias, checked against the model.

@@ -22,7 +22,7 @@ from bark_server.logs import EventLog
 from bark_server.metrics import Metrics
 from bark_server.notices import Notice
 from bark_server.pages import Pages, Voices, browser_dir, load_assets
-from bark_server.speech import Engine
+from bark_server.speech import Engine, Studio
 from bark_server.watchdog import Readiness
 from bark_stream.errors import BarkStreamError, ConfigError
 from bark_stream.events import Chunk, Event, SentenceFailed
@@ -39,19 +39,30 @@ WARM_UP_TIMEOUT_S = 120.0
 class BarkServer:
     """`make_engine` may take its time: it runs in a thread, and `/readyz` says 503 until it has spoken once."""
 
-    def __init__(self, config: ServerConfig, make_engine: Callable[[], Engine], *, log: EventLog) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        make_engine: Callable[[], Engine],
+        *,
+        log: EventLog,
+        make_studio: Callable[[], Studio] | None = None,
+    ) -> None:
+        """Args: make_studio: where cloning is allowed; called once, in a thread."""
         self.metrics = Metrics()
         self.hub: Hub | None = None
         self._config = config
         self._make_engine = make_engine
         self._log = log
         self._engine: Engine | None = None
+        self._make_studio = make_studio if config.allow_cloning else None
+        self._studio: Studio | None = None
         self._readiness = Readiness(stall_s=config.limits.stall_ms / 1000)
         self._reception = Reception(
             config=config,
             hub=lambda: self.hub,
             not_ready=lambda: "draining" if self._readiness.is_draining else None,
             on_refused=lambda status, reason: log.write("refused", status=status, reason=reason),
+            studio=lambda: self._studio,
         )
         pages = Pages(
             assets=load_assets(browser_dir(config.browser_dir)),
@@ -79,6 +90,8 @@ class BarkServer:
         loop = asyncio.get_running_loop()
         engine = await asyncio.to_thread(_warm_engine, self._make_engine)
         self._engine = engine
+        if self._make_studio is not None:
+            self._studio = await asyncio.to_thread(self._make_studio)
         self.hub = Hub(
             engine=engine,
             limits=self._config.limits,
@@ -152,17 +165,23 @@ class BarkServer:
         return Voices(model=self._engine.model_name, default=self._engine.default_voice, voices=self._engine.voices)
 
 
-def run(config: ServerConfig, make_engine: Callable[[], Engine], *, log: EventLog) -> int:
+def run(
+    config: ServerConfig,
+    make_engine: Callable[[], Engine],
+    *,
+    log: EventLog,
+    make_studio: Callable[[], Studio] | None = None,
+) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code. Raises: BarkStreamError when it cannot start."""
-    return asyncio.run(_run(config, make_engine, log))
+    return asyncio.run(_run(lambda: BarkServer(config, make_engine, log=log, make_studio=make_studio)))
 
 
-async def _run(config: ServerConfig, make_engine: Callable[[], Engine], log: EventLog) -> int:
+async def _run(make_server: Callable[[], BarkServer]) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    server = BarkServer(config, make_engine, log=log)
+    server = make_server()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         await _start_unless(stop, server)

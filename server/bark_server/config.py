@@ -36,6 +36,10 @@ class ServerConfig:
     """Speak ElevenLabs' protocol too, on the WebSocket's port."""
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     """Empty: everybody may speak."""
+    allow_cloning: bool = False
+    """Voices may be cloned and deleted over HTTP, by who has one of `cloning_keys`."""
+    cloning_keys: tuple[str, ...] = field(default=(), repr=False)
+    """They may speak too."""
     allowed_origins: tuple[str, ...] = ()
     """Of web pages beside the server's own; `*`: all."""
     tls_cert: Path | None = None
@@ -54,8 +58,11 @@ class ServerConfig:
                 raise ConfigError(name, f"must be 0 … 65535, not {port}")
         if self.tls_key is not None and self.tls_cert is None:
             raise ConfigError("tls_key", "needs tls_cert")
-        if any(not key.isascii() or not key.isprintable() or " " in key for key in self.api_keys):
-            raise ConfigError("api_keys", "must be printable ASCII without spaces")
+        for name in ("api_keys", "cloning_keys"):
+            if any(not key.isascii() or not key.isprintable() or " " in key for key in getattr(self, name)):
+                raise ConfigError(name, "must be printable ASCII without spaces")
+        if self.allow_cloning and (not self.cloning_keys or self.http_port is None):
+            raise ConfigError("allow_cloning", "needs http_port, and cloning_keys: not everybody may clone")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +78,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="speak ElevenLabs' WebSocket protocol too, on the same port",
     )
     parser.add_argument("--api-keys-file", type=Path, help="file with one API key per line (none: no keys needed)")
+    parser.add_argument(
+        "--allow-cloning", action="store_const", const=True, help="let who has a cloning key clone voices over HTTP"
+    )
+    parser.add_argument("--cloning-keys-file", type=Path, help="file with one key per line that may clone, and speak")
     parser.add_argument(
         "--allow-origin", action="append", metavar="ORIGIN", help="web origin that may connect, '*' for all; repeatable"
     )
@@ -112,7 +123,11 @@ def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]
         "host": values.text("host"),
         **{name: None if port is None else int(port) for name, port in ports.items()},
         "elevenlabs": values.switch("elevenlabs"),
-        "api_keys": _keys(values.text("api_keys_file"), environment.get(PREFIX + "API_KEYS", "")),
+        "api_keys": _keys(values.text("api_keys_file"), environment.get(PREFIX + "API_KEYS", ""), "api_keys_file"),
+        "allow_cloning": values.switch("allow_cloning"),
+        "cloning_keys": _keys(
+            values.text("cloning_keys_file"), environment.get(PREFIX + "CLONING_KEYS", ""), "cloning_keys_file"
+        ),
         "allowed_origins": tuple(arguments.allow_origin or _split(environment.get(PREFIX + "ALLOW_ORIGIN", ""))),
         "tls_cert": values.path("tls_cert"),
         "tls_key": values.path("tls_key"),
@@ -150,15 +165,15 @@ class _Values:
             raise ConfigError(name, f"must be a number, not {value!r}") from problem
 
 
-def _keys(path: str | None, inline: str) -> tuple[str, ...]:
+def _keys(path: str | None, inline: str, setting: str) -> tuple[str, ...]:
     keys = list(_split(inline))
     if path is not None:
         try:
             keys += [line.strip() for line in Path(path).read_text().splitlines()]
         except (OSError, UnicodeDecodeError) as problem:
-            raise ConfigError("api_keys_file", f"{path} cannot be read") from problem
+            raise ConfigError(setting, f"{path} cannot be read") from problem
         if not any(keys):
-            raise ConfigError("api_keys_file", f"{path} holds no key")
+            raise ConfigError(setting, f"{path} holds no key")
     return tuple(key for key in keys if key and not key.startswith("#"))
 
 

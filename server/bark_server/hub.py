@@ -49,7 +49,8 @@ class Hub:
             model=Model(
                 name=engine.model_name,
                 sample_rate_hz=engine.sample_rate_hz,
-                voices=engine.voices,
+                list_voices=lambda: engine.voices,
+                voice_origin=engine.voice_origin,
                 default_voice=engine.default_voice,
                 sampling=engine.default_sampling,
             ),

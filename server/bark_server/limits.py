@@ -33,6 +33,12 @@ class Limits:
     """A longer frame closes the socket with 1009."""
     max_body_bytes: int = 655_360
     """A longer HTTP request gets 413. Room for `max_text_characters`, each escaped twice."""
+    max_sample_bytes: int = 8_388_608
+    """A longer request with a sample to clone gets 413: fifteen seconds in the widest format, and video around it."""
+    max_clones_per_hour: int = 30
+    """Samples heard, taken or refused; beyond it 429."""
+    max_voices: int = 1_000
+    """Cloned voices that are kept; beyond it 507."""
     max_messages_per_s: int = 1_000
     """Lasting rate of one session's messages; twice as many may come at once. Beyond it `rate_limited`."""
     max_lead_ms: int = 2_000

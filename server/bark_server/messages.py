@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from bark_server.errors import ClientError
 from bark_server.limits import MAX_BITRATE, MAX_LEAD_MS, MIN_BITRATE
+from bark_stream.provenance import VoiceOrigin
 
 PROTOCOL = "bark-stream.v1"
 
@@ -125,6 +126,8 @@ class Opened(_Outgoing, frozen=True, tag="opened"):
     stream: int
     """The number in this context's audio headers."""
     voice: str | None
+    voice_origin: VoiceOrigin | None
+    """`cloned`: a person's, who agreed."""
     format: AudioFormat
     sample_rate: int
     """Hz."""

@@ -27,6 +27,7 @@ def open_context(
     if request.voice is not None and request.voice not in model.voices:
         raise ClientError("unknown_voice", "no voice of that name; `ready` lists them", context=request.context)
     voice = model.default_voice if request.voice is None else request.voice
+    origin = None if voice is None else model.voice_origin(voice)
     policy = ChunkPolicy.realtime() if request.carry is None else ChunkPolicy.realtime(request.carry)
     speech_request = SpeechRequest(number, voice, request.seed, _sampling(request, model), policy)
     packetizer = Packetizer(
@@ -51,6 +52,7 @@ def open_context(
         context=request.context,
         stream=number,
         voice=voice,
+        voice_origin=origin,
         format=request.format,
         sample_rate=model.sample_rate_hz,
         frame_ms=PACKET_MS,

@@ -20,6 +20,7 @@ from bark_server.speech import StageTotals
 from bark_stream.config import ChunkPolicy, SamplingConfig
 from bark_stream.errors import EngineError, UnknownVoice
 from bark_stream.events import Chunk, Event, SentenceDone
+from bark_stream.provenance import VoiceOrigin
 from bark_stream.sentences import Sentence
 
 S_PER_CHARACTER = 0.065
@@ -115,6 +116,10 @@ class PreparedEngine:
             stream = PreparedStream(self, on_event)
             self._streams.add(stream)
         return stream
+
+    def voice_origin(self, voice: str) -> VoiceOrigin:
+        """It brings its voices along."""
+        return "preset"
 
     def stats(self) -> PreparedStats:
         with self._work:

@@ -11,6 +11,7 @@ from bark_server.limits import Limits
 from bark_server.notices import Observer
 from bark_server.speech import SpeechStream
 from bark_stream.config import ChunkPolicy, SamplingConfig
+from bark_stream.provenance import VoiceOrigin
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +20,16 @@ class Model:
 
     name: str
     sample_rate_hz: int
-    voices: tuple[str, ...]
+    list_voices: Callable[[], tuple[str, ...]]
+    voice_origin: Callable[[str], VoiceOrigin]
     default_voice: str | None
     sampling: SamplingConfig
     """What a context uses where it asks for nothing else."""
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """Those that there are now: cloned ones come and go."""
+        return self.list_voices()
 
 
 @dataclass(frozen=True, slots=True)

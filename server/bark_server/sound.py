@@ -7,7 +7,7 @@ Everything is made to be heard while it grows: no header waits for the length. K
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, cast
@@ -60,10 +60,13 @@ ALAW = SoundFormat("alaw", "pcm_alaw", "s16", "audio/x-alaw-basic", rate_hz=8_00
 class SoundStream:
     """One sound. `speed` stretches time and keeps the pitch."""
 
-    def __init__(self, sound: SoundFormat, *, rate_hz: int, speed: float = 1.0) -> None:
+    def __init__(
+        self, sound: SoundFormat, *, rate_hz: int, speed: float = 1.0, tags: Mapping[str, str] | None = None
+    ) -> None:
         """Args:
         rate_hz: of the samples that will be pushed.
         speed: MIN_SPEED … MAX_SPEED.
+        tags: such as a comment, for the formats that have room for them.
         """
         self._rate_hz = rate_hz
         self._num_samples = 0
@@ -71,6 +74,8 @@ class SoundStream:
         options = {"flush_packets": "1", "fflags": "+bitexact", **dict(sound.options)}
         self._container = av.open(self._sink, "w", format=sound.container, options=options)
         self._stream = cast(Any, self._container.add_stream(sound.codec, rate=sound.rate_hz, layout="mono"))
+        for owner in (self._container, self._stream):
+            owner.metadata.update(tags or {})
         self._stream.codec_context.format = av.AudioFormat(sound.sample_format)
         if sound.bitrate is not None:
             self._stream.bit_rate = sound.bitrate

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from bark_stream.config import ChunkPolicy, SamplingConfig
 from bark_stream.events import Event
+from bark_stream.provenance import Provenance, VoiceOrigin
 from bark_stream.sentences import Sentence
 
 
@@ -59,6 +60,9 @@ class Engine(Protocol):
     def sample_rate_hz(self) -> int: ...
     @property
     def voices(self) -> tuple[str, ...]: ...
+    def voice_origin(self, voice: str) -> VoiceOrigin:
+        """Raises: UnknownVoice, BadVoice."""
+
     @property
     def default_voice(self) -> str | None: ...
     @property
@@ -81,3 +85,17 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Stop and join the worker."""
+
+
+class Studio(Protocol):
+    """Where voices are cloned. Its methods take seconds, and may be called from any thread."""
+
+    @property
+    def num_voices(self) -> int:
+        """That it keeps."""
+
+    def clone(self, sample: bytes, *, name: str, consent: str) -> Provenance:
+        """Make and keep a voice. Raises: BarkStreamError."""
+
+    def delete(self, name: str) -> None:
+        """Raises: UnknownVoice for a voice that it does not keep."""

@@ -180,6 +180,7 @@ def test_library_speaks_with_voices_that_came_later(
     assert voice == alice
     assert voice is not None
     assert voice.is_cloned
+    assert [bark.voice_origin(name) for name in bark.voices] == ["cloned", "preset"]
     own = bark.voice("en_speaker_0")
     assert own is not None
     assert not own.is_cloned

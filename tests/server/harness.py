@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from bark_stream.config import ChunkPolicy, SamplingConfig
 from bark_stream.errors import EngineError, UnknownVoice
 from bark_stream.events import Chunk, Event, MouthShape, SentenceDone, SentenceFailed, Word
+from bark_stream.provenance import VoiceOrigin
 from bark_stream.sentences import Sentence
 
 RATE_HZ = 24_000
@@ -153,6 +154,10 @@ class ScriptedEngine:
         stream = ScriptedStream(on_event, voice, seed, sampling, policy, self._with_words)
         self.streams.append(stream)
         return stream
+
+    def voice_origin(self, voice: str) -> VoiceOrigin:
+        """Bob was cloned."""
+        return "cloned" if voice == "bob" else "preset"
 
     def step(self) -> bool:
         """One event for every stream that can have one."""

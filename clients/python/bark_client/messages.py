@@ -102,6 +102,8 @@ class Opened(_FromServer, frozen=True, kw_only=True, tag="opened"):
     frame_ms: int
     pre_skip: int
     """Samples that an Opus decoder gives before the first of the audio."""
+    voice_origin: str | None = None
+    """`preset`, `own`, or `cloned`: a person's, who agreed."""
 
 
 class Sentence(_FromServer, frozen=True, kw_only=True, tag="sentence"):

@@ -11,6 +11,7 @@ from typing import Protocol
 from bark_server.access import is_allowed_origin, is_known_key
 from bark_server.config import ServerConfig
 from bark_server.hub import Hub
+from bark_server.speech import Studio
 from bark_stream.errors import ConfigError
 
 RETRY_AFTER_S = 2
@@ -43,6 +44,8 @@ class Reception:
     not_ready: Callable[[], str | None]
     """Why no work is taken, though the engine is warm."""
     on_refused: Callable[[int, str], None]
+    studio: Callable[[], Studio | None] = lambda: None
+    """Where voices are cloned; None where they are not, or not yet."""
 
     def refusal(self, *, key: str | None, origin: str | None = None, host: str | None = None) -> Refusal | None:
         """Why this client may not speak; in this order: its key, its origin, whether there is room. None: it may."""
@@ -50,7 +53,7 @@ class Reception:
 
     def refusal_of_person(self, *, key: str | None, origin: str | None, host: str | None) -> Refusal | None:
         """Why this client may not even look around."""
-        if self.config.api_keys and not is_known_key(key, self.config.api_keys):
+        if self.config.api_keys and not is_known_key(key, self.config.api_keys + self.config.cloning_keys):
             return self._told(Refusal(HTTPStatus.UNAUTHORIZED, "an API key is needed"))
         if not is_allowed_origin(origin, host, self.config.allowed_origins):
             return self._told(Refusal(HTTPStatus.FORBIDDEN, "this origin is not allowed"))

@@ -20,7 +20,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from bark_server.config import ServerConfig
-from bark_server.doors import openai
+from bark_server.doors import openai, voices_api
 from bark_server.doors.api_error import ApiError, answer_api_error, answer_http_error
 from bark_server.doors.door import Reception
 
@@ -95,7 +95,7 @@ def application(reception: Reception) -> ASGIApp:
         allow_headers=("Authorization", "Content-Type"),
     )
     return Starlette(
-        routes=openai.routes(reception),
+        routes=[*openai.routes(reception), *voices_api.routes(reception)],
         middleware=[cors] if config.allowed_origins else [],
         exception_handlers={ApiError: answer_api_error, HTTPException: answer_http_error},
     )

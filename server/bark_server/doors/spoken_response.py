@@ -21,8 +21,10 @@ from bark_server.errors import ClientError
 from bark_server.hub import Hub
 from bark_server.messages import Open
 from bark_server.sound import SoundFormat, SoundStream
+from bark_stream.provenance import VoiceOrigin
 
 EVENT_STREAM = "text/event-stream"
+CLONED_COMMENT = "Synthetic speech with a voice that was cloned from a person's, who agreed"
 SEMANTIC_TOKENS_PER_S = 49.9
 """Of audio: what is counted as output."""
 
@@ -46,6 +48,10 @@ class SpokenResponse(Response):
         self._hub = hub
         self._wish = wish
         self._num_samples = 0
+        origin = _origin(hub, wish.request.voice)
+        self._tags = {"comment": CLONED_COMMENT} if origin == "cloned" else {}
+        if origin is not None:
+            self.headers["x-voice-origin"] = origin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await _unless_gone(self._speak(scope, receive, send), receive)
@@ -80,7 +86,7 @@ class SpokenResponse(Response):
     async def _pieces(self, speech: Speech) -> AsyncIterator[bytes]:
         """Of the encoded sound. Encoding leaves the event loop to others."""
         rate_hz = self._hub.model.sample_rate_hz
-        stream = SoundStream(self._wish.sound, rate_hz=rate_hz, speed=self._wish.speed)
+        stream = SoundStream(self._wish.sound, rate_hz=rate_hz, speed=self._wish.speed, tags=self._tags)
         async for pcm in speech.pcm():
             self._num_samples += len(pcm)
             if piece := await asyncio.to_thread(stream.push, pcm):
@@ -109,6 +115,12 @@ class SpokenResponse(Response):
     async def _send(self, send: Send, message: dict[str, object]) -> None:
         """Raises: TimeoutError when the client takes nothing for too long."""
         await asyncio.wait_for(send(message), self._hub.limits.reader_idle_ms / 1000)
+
+
+def _origin(hub: Hub, voice: str | None) -> VoiceOrigin | None:
+    """Of the voice that will speak; None where there is none of that name, which its opening will say."""
+    name = hub.model.default_voice if voice is None else voice
+    return hub.model.voice_origin(name) if name is not None and name in hub.model.voices else None
 
 
 async def _unless_gone(work: Awaitable[None], receive: Receive) -> None:
