@@ -30,7 +30,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY bark_stream bark_stream
 COPY server server
 COPY clients clients
-RUN /opt/bark-stream/bin/pip install --quiet "${TORCH}" ".[serve]"
+RUN /opt/bark-stream/bin/pip install --quiet "${TORCH}" ".[serve,http]"
 COPY deploy/healthcheck.py /opt/bark-stream/healthcheck.py
 
 FROM python:${PYTHON_VERSION}-slim-bookworm
