@@ -20,7 +20,7 @@ from torch import Tensor
 from bark_stream.config import ModelConfig
 from bark_stream.training.gpt import forward_at, init_gpt
 from bark_stream.training.semantic_tokens import SemanticVocabulary
-from bark_stream.training.streams import Stream
+from bark_stream.training.streams import Stream, shares
 from bark_stream.transformer import CausalGPT
 
 NUM_FREQUENCIES = 31
@@ -64,8 +64,7 @@ class CoarseTraining:
         self._config = config
         self._training = training
         self._streams = streams
-        lengths = np.array([len(s.semantic) for s in streams], np.float64)
-        self._weights = lengths / lengths.sum()
+        self._weights = shares(streams, np.array([len(s.semantic) for s in streams], np.float64))
 
     def __call__(self, step: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """Losses of one step: loss, and cross-entropy of each codebook."""

@@ -65,6 +65,7 @@ def export_mini(workspace: Path, folder: Path, storage: Storage = "int8") -> Non
     if (runs / "semantic_encoder" / CHECKPOINT).exists():
         weights = {name: tensor.half() for name, tensor in run_weights(runs / "semantic_encoder").items()}
         save_file(weights, folder / mel_encoder.FILE)
+        (folder / mel_encoder.FILE).chmod(0o644)
 
 
 def run_weights(run: Path) -> dict[str, Tensor]:

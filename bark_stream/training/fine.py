@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bark_stream.config import ModelConfig
 from bark_stream.training.gpt import init_gpt
-from bark_stream.training.streams import Stream
+from bark_stream.training.streams import Stream, shares
 from bark_stream.transformer import FineGPT
 
 
@@ -46,8 +46,7 @@ class FineTraining:
         self._config = config
         self._training = training
         self._streams = [s for s in streams if s.codes.shape[1] > training.min_frames]
-        lengths = np.array([s.codes.shape[1] for s in self._streams], np.float64)
-        self._weights = lengths / lengths.sum()
+        self._weights = shares(self._streams, np.array([s.codes.shape[1] for s in self._streams], np.float64))
 
     def __call__(self, step: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """Losses of one step: loss, and the share of codes that are right."""

@@ -6,7 +6,7 @@ The codec's encoder is run once over all sound; what the stages learn from is sm
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,18 @@ class Stream:
     """[K, T] at 75 Hz, T = N * 75 / 49.9 rounded down."""
     starts: npt.NDArray[np.int32]
     """First semantic token of each sentence."""
+
+
+def shares(streams: Sequence[Stream], num_frames: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """[N] how often to draw each stream: every speaker alike, a speaker's own streams by length.
+
+    Args: num_frames: [N] of each stream, from 0.
+    """
+    totals: dict[int, float] = {}
+    for stream, length in zip(streams, num_frames, strict=True):
+        totals[stream.speaker] = totals.get(stream.speaker, 0.0) + length
+    drawn = np.array([n / max(1.0, totals[s.speaker]) for s, n in zip(streams, num_frames, strict=True)])
+    return np.asarray(drawn / drawn.sum(), np.float64)
 
 
 def group_clips(clips: Iterable[Clip]) -> list[list[Clip]]:
