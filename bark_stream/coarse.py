@@ -26,8 +26,6 @@ from bark_stream.sampling import draw
 from bark_stream.transformer import MAX_SPAN_POSITIONS, CausalGPT, Span
 from bark_stream.voice import Voice
 
-WINDOWS_PER_PREFIX = 2
-"""Windows that a prefix leaves room for, where prefixes are reused."""
 MIN_SEMANTIC_AHEAD = 12
 """Semantic tokens beyond its end that a window in a reused prefix must see, unless the sentence has no more."""
 
@@ -158,10 +156,10 @@ class CoarseStage:
         return max(0, now - math.floor(self._max_history(num_tokens) / ratio))
 
     def _room_for_more(self, num_tokens: int) -> int:
-        """Tokens that a prefix leaves room for: several windows, as long as the history keeps half of its length."""
+        """Tokens that a prefix leaves room for where it will be reused: its history keeps half of its length."""
         config = self._config.coarse
-        most = config.transformer.block_size - config.num_prefix_positions - config.max_history_tokens // 2
-        return max(num_tokens, min(num_tokens * WINDOWS_PER_PREFIX, most))
+        room = config.transformer.block_size - config.num_prefix_positions - config.max_history_tokens // 2
+        return max(num_tokens, room)
 
     def _has_room(self, run: CoarseRun, num_tokens: int) -> bool:
         """Whether another window fits the slot, and the semantic tokens that it needs."""

@@ -272,7 +272,7 @@ class ChunkPolicy:
     reuse_coarse_prefix: bool = True
     """A coarse window goes on in the one before while there is room, rather than laying its prefix anew: codes made
     before stay as they were seen then, with fewer semantic tokens known."""
-    fine_window_frames: int | None = 256
+    fine_window_frames: int | None = 128
     """Frames of one fine pass: history, new and looked-ahead. None: Suno's windows over the whole sentence, after its
     coarse stage."""
     fine_lookahead_frames: int = 4

@@ -23,7 +23,7 @@ def draw(logits: Tensor, temperature: float, config: SamplingConfig, generator: 
     """
     if temperature == 0:
         return logits.argmax(-1)
-    return _multinomial(probabilities(logits, temperature, config), generator)
+    return _pick(probabilities(logits, temperature, config), generator)
 
 
 def draw_semantic(logits: Tensor, config: SamplingConfig, generator: torch.Generator) -> int | None:
@@ -39,7 +39,7 @@ def draw_semantic(logits: Tensor, config: SamplingConfig, generator: torch.Gener
         token = int(logits.argmax(-1))
         return None if token == end else token
     probs = probabilities(logits, temperature, config)
-    token = int(_multinomial(probs, generator))
+    token = int(_pick(probs, generator))
     # Suno draws before it looks at the end's probability, and drops what it drew.
     if token == end or (config.order == "suno" and config.min_eos_p is not None and probs[end] >= config.min_eos_p):
         return None
@@ -54,9 +54,12 @@ def probabilities(logits: Tensor, temperature: float, config: SamplingConfig) ->
     return _keep_top_p(_keep_top_k(logits / temperature, config.top_k), config.top_p).softmax(-1)
 
 
-def _multinomial(probs: Tensor, generator: torch.Generator) -> Tensor:
-    rows = probs.reshape(-1, probs.shape[-1])
-    return torch.multinomial(rows, 1, generator=generator).reshape(probs.shape[:-1])
+def _pick(probs: Tensor, generator: torch.Generator) -> Tensor:
+    """One token per row, [..., V] -> [...]: where the running sum passes a random number. torch.multinomial draws a
+    number for each token instead of one for all, and checks its input: five times as long, 200 times a second."""
+    sums = probs.cumsum(-1, dtype=torch.float64)
+    chosen = torch.rand((*probs.shape[:-1], 1), generator=generator, dtype=torch.float64) * sums[..., -1:]
+    return torch.searchsorted(sums, chosen, right=True)[..., 0]
 
 
 def _keep_top_k(logits: Tensor, top_k: int | None) -> Tensor:

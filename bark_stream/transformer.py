@@ -170,7 +170,7 @@ class CausalGPT(nn.Module):
 
     def embed(self, tokens: Tensor) -> Tensor:
         """tokens: [..., T] int64 below input_vocab_size. Returns [..., T, C] without positions."""
-        return cast(Tensor, self.transformer["wte"](tokens))
+        return F.embedding(tokens, cast(Tensor, self.transformer["wte"].weight))
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Whole sequences at once, as in training.
@@ -202,7 +202,9 @@ class CausalGPT(nn.Module):
                 raise EngineError(f"slot {span.slot} is full: the context window has {cache.block_size} positions")
             positions.extend(range(start, start + span.num_positions))
             lasts.append(len(positions) - 1)
-        wpe = self.transformer["wpe"](torch.tensor(positions, device=embeddings.device))
+        wpe = F.embedding(
+            torch.tensor(positions, device=embeddings.device), cast(Tensor, self.transformer["wpe"].weight)
+        )
         hidden = self._blocks(embeddings + wpe, _attend_cached(cache, spans, starts, gaze), last_positions=lasts)
         for span, start in zip(spans, starts, strict=True):
             cache.advance(span.slot, start + span.num_positions)

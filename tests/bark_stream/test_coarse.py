@@ -53,7 +53,7 @@ def test_coarse_window_that_goes_on_equals_one_long_window(stage: CoarseStage, v
     twice, once = begin(stage, voice, 30), begin(stage, voice, 30)
     assert window(stage, twice, 20, reuse_prefix=True) > 20
     assert window(stage, twice, 20, reuse_prefix=True) == 20
-    window(stage, once, 40, reuse_prefix=False)
+    window(stage, once, 40, reuse_prefix=True)
     stage.end(twice)
     stage.end(once)
     assert twice.tokens == once.tokens

@@ -76,6 +76,15 @@ def test_draw_same_seed_same_tokens() -> None:
     assert not torch.equal(first, draw(logits, 0.7, SamplingConfig(), torch.Generator().manual_seed(8)))
 
 
+def test_draw_follows_the_probabilities() -> None:
+    """Tokens come as often as they are likely, and one that was cut never does."""
+    logits = torch.tensor([0.0, -torch.inf, 1.0, 2.0, -torch.inf]).expand(20_000, 5)
+    tokens = draw(logits, 0.5, SamplingConfig(), torch.Generator().manual_seed(3))
+    shares = tokens.bincount(minlength=5) / len(tokens)
+    torch.testing.assert_close(shares, (logits[0] / 0.5).softmax(-1), atol=0.01, rtol=0)
+    assert shares[1] == shares[4] == 0
+
+
 def test_draw_semantic_likely_end_ends() -> None:
     """Suno's rule: the sentence ends once its end is at least min_eos_p likely, whatever was drawn."""
     logits = torch.tensor([2.0, 2.0, 1.5])
