@@ -16,7 +16,7 @@ from bark_stream.errors import ConfigError
 PREFIX = "BARK_STREAM_"
 """Of environment variables: `--max-contexts` is also `BARK_STREAM_MAX_CONTEXTS`."""
 
-_PORTS = ("port", "http_port")
+_PORTS = ("port", "http_port", "wyoming_port")
 _SWITCH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _LIMIT_FLAGS = {
     "max_connections": "most sockets at a time",
@@ -32,6 +32,8 @@ class ServerConfig:
     """0: any free one."""
     http_port: int | None = None
     """Of the OpenAI API; 0: any free one, None: none."""
+    wyoming_port: int | None = None
+    """Of the Wyoming protocol; 0: any free one, None: none."""
     elevenlabs: bool = False
     """Speak ElevenLabs' protocol too, on the WebSocket's port."""
     api_keys: tuple[str, ...] = field(default=(), repr=False)
@@ -56,6 +58,8 @@ class ServerConfig:
             port = getattr(self, name)
             if port is not None and not 0 <= port <= 65_535:
                 raise ConfigError(name, f"must be 0 … 65535, not {port}")
+        if self.wyoming_port is not None and self.api_keys:
+            raise ConfigError("wyoming_port", "cannot open beside API keys: the Wyoming protocol has none")
         if self.tls_key is not None and self.tls_cert is None:
             raise ConfigError("tls_key", "needs tls_cert")
         for name in ("api_keys", "cloning_keys"):
@@ -71,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help=f"address to listen on ({defaults.host})")
     parser.add_argument("--port", type=int, help=f"port to listen on ({defaults.port})")
     parser.add_argument("--http-port", type=int, help="port of the OpenAI API too, usually 8000")
+    parser.add_argument("--wyoming-port", type=int, help="port of the Wyoming protocol too, usually 10200")
     parser.add_argument(
         "--elevenlabs",
         action="store_const",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bark_server.config import ServerConfig
 from bark_server.doors.door import Door, Reception, needing
+from bark_server.doors.wyoming import WyomingDoor
 
 
 def other_doors(config: ServerConfig, reception: Reception) -> list[Door]:
@@ -13,4 +14,6 @@ def other_doors(config: ServerConfig, reception: Reception) -> list[Door]:
         with needing("http_port", "http"):
             from bark_server.doors.http import HttpDoor
         doors.append(HttpDoor(reception, port=config.http_port))
+    if config.wyoming_port is not None:
+        doors.append(WyomingDoor(reception, port=config.wyoming_port))
     return doors
