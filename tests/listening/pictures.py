@@ -20,7 +20,9 @@ def draw(
     figure = Figure(figsize=(11, 2.2 * len(clips)), layout="constrained")
     rows = figure.subplots(len(clips), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (name, pcm) in zip(rows, clips.items(), strict=True):
-        padded = np.pad(pcm, (0, max(0, WINDOW_SAMPLES - len(pcm))))
+        padded = np.pad(pcm, (0, max(0, 2 * WINDOW_SAMPLES - len(pcm))))
+        # A floor far below hearing, since a decibel of nothing is none.
+        padded = padded + np.random.default_rng(0).normal(0.0, 1e-6, len(padded))
         axes.specgram(
             padded, NFFT=WINDOW_SAMPLES, Fs=rate_hz, noverlap=WINDOW_SAMPLES - HOP_SAMPLES, vmin=-140, vmax=-40
         )

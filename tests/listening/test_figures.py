@@ -1,0 +1,77 @@
+"""The figures of the listening report, on sounds and words whose figures are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.listening.made import Made
+from tests.listening.measured import Row, summarise
+from tests.listening.pictures import draw
+from tests.listening.report import Report, write
+from tests.listening.sound import jumps_db, longest_silence_s, loudness_db, pitch_hz, steps
+from tests.listening.voices import num_clearly_different
+from tests.listening.words import num_errors, words_of
+
+RATE_HZ = 24_000
+
+
+def _tone(hz: float, length_s: float, level: float = 0.1) -> np.ndarray:
+    time_s = np.arange(round(length_s * RATE_HZ)) / RATE_HZ
+    return (level * np.sin(2 * np.pi * hz * time_s)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "heard", "errors"),
+    [
+        ("The kitchen light is now on.", "the kitchen light is now on", 0),
+        ("Okay, it is 5 o'clock.", "OK it is five oclock!", 0),
+        ("[laughs] That is good.", "That is good", 0),
+        ("one two three", "one too", 2),
+        ("", "thank you", 2),
+    ],
+)
+def test_word_errors_count_what_differs_to_the_ear(wanted: str, heard: str, errors: int) -> None:
+    """Spelling, sounds in brackets and small numbers are no errors; other words are."""
+    assert num_errors(words_of(wanted), words_of(heard)) == errors
+
+
+def test_silence_and_loudness_of_a_known_sound() -> None:
+    """Two tones with 300 ms between them, at -23 dB."""
+    pcm = np.concatenate([_tone(200, 0.5), np.zeros(7200, np.float32), _tone(200, 0.5)])
+    assert longest_silence_s(pcm, RATE_HZ) == pytest.approx(0.3, abs=0.02)
+    assert loudness_db(pcm, RATE_HZ) == pytest.approx(-23.0, abs=0.2)
+
+
+def test_seams_show_a_jump_and_a_click() -> None:
+    """A tone ten times louder after its middle jumps by 20 dB there and by nothing elsewhere."""
+    pcm = np.concatenate([_tone(200, 0.5, 0.05), _tone(200, 0.5, 0.5)])
+    assert jumps_db(pcm, RATE_HZ, np.array([12_000]))[0] == pytest.approx(20.0, abs=0.1)
+    assert jumps_db(pcm, RATE_HZ, np.array([6_000]))[0] < 0.1
+    assert steps(np.array([0, 0, 1, 1], np.float32), np.array([1, 2, 3])).tolist() == [0.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("hz", [95.0, 180.0, 310.0])
+def test_pitch_of_a_buzz_is_its_own(hz: float) -> None:
+    """Not an octave away, with harmonics as a voice has them."""
+    buzz = sum((_tone(hz * n, 0.5, 0.1 / n) for n in range(1, 8)), np.zeros(12_000, np.float32))
+    assert np.median(pitch_hz(buzz, RATE_HZ)) == pytest.approx(hz, rel=0.02)
+
+
+def test_voices_alike_count_once() -> None:
+    """Three voices of which two are the same are two."""
+    a, b = np.array([1.0, 0.0], np.float32), np.array([0.0, 1.0], np.float32)
+    assert num_clearly_different({"a": a, "b": b, "c": a}) == 2
+
+
+def test_report_and_pictures_are_written(tmp_path: Path) -> None:
+    """Tables, JSON and a spectrogram of a clip too short for one window."""
+    row = Row("streamed", 3, "yes", "yes", 0, 1, 0.9, 0.0, -23.0, 0.02, (1.0,), (2.0,), (0.1,), (0.2,), (), 0.1, 0.3)
+    report = Report("mini", [summarise([row])], [row], [], 0, {}, [])
+    write(report, tmp_path)
+    assert "| streamed | 1 | 0.0 % | 0.90 |" in (tmp_path / "report.md").read_text("utf-8")
+    made = Made(_tone(200, 0.02), np.array([240]))
+    draw(tmp_path / "clip.png", "yes", {"streamed": made.pcm}, made.seams, RATE_HZ)
+    assert (tmp_path / "clip.png").stat().st_size > 1000
