@@ -1,6 +1,7 @@
 """`bark-stream train`: the recipe of the built-in model, step by step, and fine-tuning from recordings.
 
     prepare           texts -> shards: what the teacher reads, with its alignment
+    finetune          any model and a folder of recordings with texts -> a model folder, by LoRA or in full
     pairs             a folder of recordings with texts -> shards, read by an existing model's encoders
     codec, encode, decoder, semantic, coarse, fine, semantic_encoder
     export            the newest checkpoints -> a model folder
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from bark_stream.training.run import Progress
 
+FINETUNED = ("semantic", "coarse", "fine")
 PARTS = ("codec", "decoder", "semantic", "coarse", "fine", "semantic_encoder")
 
 
@@ -49,6 +51,21 @@ def add_parser(subparsers: Any) -> None:
         parser_of_part.add_argument("--steps", type=int, help="of the whole run (default: the recipe's)")
         parser_of_part.add_argument("--learning-rate", type=float)
         parser_of_part.add_argument("--from", dest="start", metavar="MODEL", help="fine-tune this model's weights")
+    finetune = _step(
+        steps, "finetune", "any model and recordings with texts -> a model that speaks like them", _finetune
+    )
+    finetune.add_argument("--from", dest="start", required=True, metavar="MODEL", help="any that can be read")
+    finetune.add_argument(
+        "--recordings", type=Path, required=True, metavar="DIR", help="holds wavs and metadata.txt: wav|text"
+    )
+    finetune.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
+    finetune.add_argument("--rank", type=int, default=16, help="of the LoRA adapters (%(default)s)")
+    finetune.add_argument("--full", action="store_true", help="let all weights learn, without adapters")
+    finetune.add_argument("--steps", type=int, default=500, help="of each stage (%(default)s)")
+    finetune.add_argument("--learning-rate", type=float, help="(1e-3; 1e-4 with --full)")
+    finetune.add_argument("--device", default="cpu", help="cpu, cuda, …")
+    finetune.add_argument("--stages", nargs="+", default=["semantic", "coarse", "fine"], choices=FINETUNED)
+    finetune.add_argument("--storage", default="float32", choices=("float32", "float16", "int8"))
     export = _step(steps, "export", "newest checkpoints -> model folder", _export)
     export.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     export.add_argument("--storage", default="int8", choices=("float32", "float16", "int8"))
@@ -126,6 +143,28 @@ def _train(arguments: argparse.Namespace) -> None:
         train_part(part, arguments.data, pace, start=start, on_progress=bar.show)
 
 
+def _finetune(arguments: argparse.Namespace) -> None:
+    from bark_stream.training.finetune import FinetuneConfig, finetune
+
+    config = FinetuneConfig(
+        num_steps=arguments.steps,
+        rank=None if arguments.full else arguments.rank,
+        learning_rate=arguments.learning_rate or (1e-4 if arguments.full else 1e-3),
+        device=arguments.device,
+        stages=tuple(arguments.stages),
+        storage=arguments.storage,
+    )
+    with _Bar("finetune", config.num_steps) as bar:
+        finetune(
+            arguments.start,
+            arguments.recordings,
+            arguments.data,
+            arguments.output,
+            config,
+            on_progress=lambda stage, progress: bar.show(progress, stage),
+        )
+
+
 def _export(arguments: argparse.Namespace) -> None:
     from bark_stream.training.export import export_mini
 
@@ -167,8 +206,9 @@ class _Bar:
     def advance(self, note: str = "") -> None:
         self._progress.update(self._task, advance=1, note=note)
 
-    def show(self, progress: Progress) -> None:
-        note = "  ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
+    def show(self, progress: Progress, part: str = "") -> None:
+        note = f"{part}  " if part else ""
+        note += "  ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
         note += f"  {progress.seconds_per_step:.2f} s"
         if self._console.is_terminal:
             self._progress.update(self._task, completed=progress.step, note=note)

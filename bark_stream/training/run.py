@@ -47,6 +47,8 @@ class RunConfig:
     """Seconds between checkpoints."""
     log_every_steps: int = 10
     """Steps between points of the curve."""
+    with_muon: bool = True
+    """Muon moves hidden matrices and AdamW the rest; without it AdamW moves all."""
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -175,8 +177,8 @@ def plot(folder: Path) -> None:
 def _optimiser(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer:
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     return Muon(
-        [p for name, p in named if is_hidden_matrix(name, p)],
-        [p for name, p in named if not is_hidden_matrix(name, p)],
+        [p for name, p in named if config.with_muon and is_hidden_matrix(name, p)],
+        [p for name, p in named if not (config.with_muon and is_hidden_matrix(name, p))],
         lr=config.learning_rate,
         betas=config.betas,
         weight_decay=config.weight_decay,
