@@ -42,7 +42,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix $(CODE)
 
 bench: $(VENV)/.installed-dev
-	$(BIN)/python -m tests.benchmarks.bench_engine
+	$(BIN)/bark-stream bench --streams 2 4 8 --against transformers --json bench/engine.json --plot bench/engine.svg
 
 bench-server: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.benchmarks.bench_server

@@ -16,7 +16,7 @@ from typing import Any
 from bark_stream import __version__
 from bark_stream.errors import BarkStreamError
 
-COMMANDS = ("say", "clone", "voices", "fetch", "convert", "random_model", "serve", "train")
+COMMANDS = ("say", "clone", "voices", "fetch", "convert", "random_model", "serve", "bench", "train")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

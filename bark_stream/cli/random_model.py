@@ -13,7 +13,12 @@ def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "random-model", help="write a model with random weights (it makes noise), for tests and timings"
     )
-    parser.add_argument("shape", choices=("tiny", "small", "large"), help="small and large are Bark's own two")
+    parser.add_argument(
+        "--shape",
+        choices=("tiny", "small", "large"),
+        default="tiny",
+        help="small and large are Bark's own two (default: %(default)s)",
+    )
     parser.add_argument("target", metavar="DST", type=Path, help="folder to write")
     parser.add_argument("--seed", type=int, default=0)
     add_storage(parser)

@@ -55,7 +55,7 @@ def test_voices_lists_names_and_aliases(folder: Path, capsys: pytest.CaptureFixt
 
 def test_random_model_writes_a_model_that_warns(tmp_path: Path) -> None:
     """A random model can be loaded, and carries a notice that it does not speak."""
-    assert main(["random-model", "tiny", str(tmp_path / "tiny"), "--seed", "3"]) == 0
+    assert main(["random-model", "--shape", "tiny", str(tmp_path / "tiny"), "--seed", "3"]) == 0
     assert "random" in (load_checkpoint(tmp_path / "tiny").config.notice or "")
 
 

@@ -1,0 +1,1 @@
+"""What a model costs on this machine, measured in one run: alone, with company, beside another implementation."""
