@@ -19,6 +19,7 @@ from torch import Tensor
 
 from bark_stream.checkpoint.checkpoint import StateDict
 from bark_stream.config import TransformerConfig
+from bark_stream.int8_matrix import Int8Matrix
 from bark_stream.transformer import Attend
 
 Array: TypeAlias = NDArray[np.float32]
@@ -119,8 +120,7 @@ class _Graph:
 
     def linear(self, x: str, weight: Tensor) -> str:
         """x [T, C] times weight [N, C] transposed, both in 8 bits, each position scaled by its own largest value."""
-        scale = weight.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / _LARGEST
-        rows = (weight / scale[:, None]).round().to(torch.int8)
+        matrix = Int8Matrix.from_float(weight)
         largest = self.op("ReduceMax", self.op("Abs", x), axes=[-1], keepdims=1)
         largest = self.op("Max", largest, self.constant(np.full(1, np.finfo(np.float32).tiny, np.float32)))
         step, zero = self.constant(np.array(1 / _LARGEST, np.float32)), self.constant(np.array(128, np.uint8))
@@ -128,11 +128,11 @@ class _Graph:
         product = self.op(
             "MatMulIntegerToFloat",
             levels,
-            self.constant(rows.T.numpy()),
+            self.constant(matrix.values.T.numpy()),
             step,
-            self.constant(scale.numpy()),
+            self.constant(matrix.scale.numpy()),
             zero,
-            self.constant(np.zeros(len(rows), np.int8)),
+            self.constant(np.zeros(len(weight), np.int8)),
             own=True,
         )
         return self.op("Mul", product, largest)

@@ -170,7 +170,7 @@ class CausalGPT(nn.Module):
 
     def embed(self, tokens: Tensor) -> Tensor:
         """tokens: [..., T] int64 below input_vocab_size. Returns [..., T, C] without positions."""
-        return F.embedding(tokens, cast(Tensor, self.transformer["wte"].weight))
+        return cast(Tensor, self.transformer["wte"](tokens))
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Whole sequences at once, as in training.

@@ -21,7 +21,7 @@ from torch import Tensor
 from bark_stream.checkpoint.checkpoint import Checkpoint, StateDict
 from bark_stream.checkpoint.config_json import from_json, to_json
 from bark_stream.checkpoint.models import check_tensors, without_tied_heads
-from bark_stream.checkpoint.storage import Storage, pack, read_safetensors, unpack, write_safetensors
+from bark_stream.checkpoint.storage import Storage, StoredWeights, pack, read_safetensors, write_safetensors
 from bark_stream.checkpoint.text_files import read_json, read_text
 from bark_stream.config import ModelConfig
 from bark_stream.errors import CheckpointError, ConfigError, OutputError
@@ -45,7 +45,7 @@ def read_folder(folder: Path) -> Checkpoint:
     """Raises: CheckpointError that names the file, and the setting or tensor."""
     config = _read_config(folder / "config.json")
     parts = {
-        part: unpack(read_safetensors(folder / f"{part}.safetensors"), str(folder / f"{part}.safetensors"))
+        part: StoredWeights(read_safetensors(folder / f"{part}.safetensors"), str(folder / f"{part}.safetensors"))
         for part in ("semantic", "coarse", "fine", "codec")
     }
     checkpoint = Checkpoint(
@@ -114,10 +114,10 @@ def _without_averages(codec: StateDict) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in codec.items() if name not in repeated}
 
 
-def _with_averages(codec: dict[str, Tensor]) -> dict[str, Tensor]:
+def _with_averages(codec: StateDict) -> dict[str, Tensor]:
     """The codec with running sums again where they were left out."""
     books = [name for name in codec if name.endswith(_BOOK)]
-    return {name.removesuffix(_BOOK) + _AVERAGE: codec[name] for name in books} | codec
+    return {name.removesuffix(_BOOK) + _AVERAGE: codec[name] for name in books} | dict(codec)
 
 
 def _book(average: str) -> str:

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from bark_stream.checkpoint.checkpoint import Checkpoint, StateDict
+from bark_stream.checkpoint.storage import StoredWeights
 from bark_stream.codec import build_network
 from bark_stream.config import ModelConfig
 from bark_stream.errors import CheckpointError
+from bark_stream.int8_matrix import Int8Matrix
 from bark_stream.precision import Precision
 from bark_stream.transformer import CausalGPT, FineGPT
 
@@ -23,6 +25,20 @@ class Models(NamedTuple):
     semantic: CausalGPT
     coarse: CausalGPT
     fine: FineGPT
+
+
+_TABLE = "transformer.wte.weight"
+
+
+class Int8Embedding(nn.Module):
+    """A table that stays as it is stored."""
+
+    def __init__(self, table: Int8Matrix) -> None:
+        super().__init__()
+        self._table = table
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self._table.take(tokens)
 
 
 class NoInitialisation(TorchFunctionMode):
@@ -55,7 +71,7 @@ def build_models(checkpoint: Checkpoint, precision: Precision = "float32", *, nu
     return Models(
         build(lambda: CausalGPT(config.semantic.transformer), checkpoint.semantic, "semantic"),
         build(lambda: CausalGPT(config.coarse.transformer), checkpoint.coarse, "coarse"),
-        build(lambda: new_fine_model(config), with_tied_heads(checkpoint.fine, config), "fine"),
+        build(lambda: new_fine_model(config), checkpoint.fine, "fine"),
     )
 
 
@@ -70,12 +86,12 @@ def check_tensors(checkpoint: Checkpoint) -> Checkpoint:
         transformers: tuple[tuple[str, nn.Module, StateDict], ...] = (
             ("semantic", CausalGPT(config.semantic.transformer), checkpoint.semantic),
             ("coarse", CausalGPT(config.coarse.transformer), checkpoint.coarse),
-            ("fine", new_fine_model(config), with_tied_heads(checkpoint.fine, config)),
+            ("fine", new_fine_model(config), checkpoint.fine),
         )
     with NoInitialisation():
         codec = build_network(config.codec)
     for name, module, weights in (*transformers, ("codec", codec, checkpoint.codec)):
-        _check(module.state_dict(), weights, f"{source} ({name})")
+        _check(_own_tensors(module), weights, f"{source} ({name})")
     return checkpoint
 
 
@@ -88,16 +104,17 @@ def with_tied_heads(weights: StateDict, config: ModelConfig) -> dict[str, Tensor
     return tied
 
 
-def without_tied_heads(weights: StateDict, config: ModelConfig, source: str) -> dict[str, Tensor]:
+def without_tied_heads(weights: StateDict, config: ModelConfig, source: str) -> StateDict:
     """The fine state dict without its heads.
 
     Raises: CheckpointError if a head is not the table that it is tied to (Suno's model_fine.py).
     """
-    heads = tied_heads(config)
-    for head, table in heads.items():
-        if head in weights and table in weights and not torch.equal(weights[head], weights[table]):
+    heads = [head for head in tied_heads(config) if head in weights]
+    for head in heads:
+        table = tied_heads(config)[head]
+        if table in weights and not torch.equal(weights[head], weights[table]):
             raise CheckpointError(source, f"tensor {head} differs from {table}, to which it is tied")
-    return {name: tensor for name, tensor in weights.items() if name not in heads}
+    return {name: tensor for name, tensor in weights.items() if name not in heads} if heads else weights
 
 
 def tied_heads(config: ModelConfig) -> dict[str, str]:
@@ -117,8 +134,14 @@ def _empty(create: Callable[[], ModelT], weights: StateDict, source: str) -> Mod
     """The model without storage, if the weights are exactly its own."""
     with torch.device("meta"), NoInitialisation():
         model = create()
-    _check(model.state_dict(), weights, source)
+    _check(_own_tensors(model), weights, source)
     return model
+
+
+def _own_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """The state dict without heads, if they are tied to tables."""
+    is_tied = isinstance(module, FineGPT)
+    return {name: t for name, t in module.state_dict().items() if not (is_tied and name.startswith("lm_heads."))}
 
 
 def _use_int8_layers(model: CausalGPT | FineGPT, weights: StateDict, num_threads: int) -> None:
@@ -126,10 +149,14 @@ def _use_int8_layers(model: CausalGPT | FineGPT, weights: StateDict, num_threads
 
     model.layers = Int8Layers(model.config, weights, num_threads=num_threads)
     del model.transformer["h"], model.transformer["ln_f"]
+    stored = weights.int8(_TABLE) if isinstance(weights, StoredWeights) and _TABLE in weights else None
+    if stored is not None:
+        # A table is the largest thing there is, and a step looks at a few rows of it.
+        model.transformer["wte"] = Int8Embedding(stored)
 
 
 def _fill(model: ModelT, weights: StateDict, dtype: torch.dtype) -> ModelT:
-    model.load_state_dict({name: weights[name] for name in model.state_dict()}, assign=True)
+    model.load_state_dict({name: weights[name] for name in _own_tensors(model)}, assign=True, strict=False)
     if isinstance(model, FineGPT):
         wtes = cast(nn.ModuleList, model.transformer["wtes"])
         for index, head in enumerate(model.lm_heads):
@@ -141,8 +168,9 @@ def _check(expected: Mapping[str, Tensor], weights: StateDict, source: str) -> N
     for name, tensor in expected.items():
         if name not in weights:
             raise CheckpointError(source, f"tensor {name} is missing")
-        if weights[name].shape != tensor.shape:
-            raise CheckpointError(source, f"tensor {name} is {list(weights[name].shape)}, not {list(tensor.shape)}")
+        shape = weights.shape(name) if isinstance(weights, StoredWeights) else weights[name].shape
+        if shape != tensor.shape:
+            raise CheckpointError(source, f"tensor {name} is {list(shape)}, not {list(tensor.shape)}")
     for name in weights:
         if name not in expected:
             raise CheckpointError(source, f"tensor {name} is not part of the model")

@@ -80,7 +80,7 @@ def random_weights(config: ModelConfig, seed: int) -> Weights:
     return {
         "semantic": _random_stage(semantic, generator),
         "coarse": _random_stage(coarse, generator),
-        "fine": without_tied_heads(_random_stage(fine, generator), config, "random model"),
+        "fine": dict(without_tied_heads(_random_stage(fine, generator), config, "random model")),
         "codec": _random_codec(codec, generator),
     }
 

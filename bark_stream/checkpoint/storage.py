@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bark_stream.checkpoint.checkpoint import StateDict
 from bark_stream.errors import CheckpointError
+from bark_stream.int8_matrix import Int8Matrix
 
 Storage = Literal["float32", "float16", "int8"]
 
@@ -29,7 +30,8 @@ def pack(weights: StateDict, storage: Storage) -> dict[str, Tensor]:
     packed = {}
     for name, tensor in weights.items():
         if storage == "int8" and tensor.ndim == 2:
-            packed[name], packed[name + _SCALE] = _quantised(tensor)
+            matrix = Int8Matrix.from_float(tensor)
+            packed[name], packed[name + _SCALE] = matrix.values, matrix.scale
         elif storage == "float16":
             packed[name] = tensor.to(torch.float16).contiguous()
         else:
@@ -37,22 +39,49 @@ def pack(weights: StateDict, storage: Storage) -> dict[str, Tensor]:
     return packed
 
 
-def unpack(packed: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    """What was written -> float32 tensors.
+class StoredWeights(Mapping[str, Tensor]):
+    """What was written, as float32 tensors that are made when they are asked for: the file stays mapped, and only one
+    tensor at a time need be in memory twice."""
 
-    Raises: CheckpointError that names a tensor of another type, or one whose scale is missing or does not fit.
-    """
-    weights = {}
-    for name, tensor in packed.items():
-        if name.endswith(_SCALE) and name.removesuffix(_SCALE) in packed:
-            continue
-        if tensor.dtype == torch.int8:
-            weights[name] = _dequantised(name, tensor, packed.get(name + _SCALE), source)
-        elif tensor.dtype in _FLOATS:
-            weights[name] = tensor.to(torch.float32)
-        else:
-            raise CheckpointError(source, f"tensor {name} is {tensor.dtype}, which is no way to store weights")
-    return weights
+    def __init__(self, packed: Mapping[str, Tensor], source: str) -> None:
+        """Raises: CheckpointError that names a tensor of another type, or whose scale is missing or does not fit."""
+        scales = {name for name in packed if name.endswith(_SCALE) and name.removesuffix(_SCALE) in packed}
+        self._packed = packed
+        self._names = [name for name in packed if name not in scales]
+        for name in self._names:
+            _check(name, packed, source)
+
+    def __getitem__(self, name: str) -> Tensor:
+        stored = self.int8(name)
+        return self._packed[name].to(torch.float32) if stored is None else stored.to_float()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def shape(self, name: str) -> torch.Size:
+        return self._packed[name].shape
+
+    def int8(self, name: str) -> Int8Matrix | None:
+        """A matrix as it is stored, if that is as bytes."""
+        values = self._packed[name]
+        if values.dtype != torch.int8:
+            return None
+        return Int8Matrix(values, self._packed[name + _SCALE].to(torch.float32))
+
+
+def _check(name: str, packed: Mapping[str, Tensor], source: str) -> None:
+    tensor = packed[name]
+    if tensor.dtype == torch.int8:
+        scale = packed.get(name + _SCALE)
+        if scale is None:
+            raise CheckpointError(source, f"tensor {name}{_SCALE} is missing")
+        if tensor.ndim != 2 or scale.shape != tensor.shape[:1] or scale.dtype not in _FLOATS:
+            raise CheckpointError(source, f"tensor {name}{_SCALE} does not fit {name}")
+    elif tensor.dtype not in _FLOATS:
+        raise CheckpointError(source, f"tensor {name} is {tensor.dtype}, which is no way to store weights")
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -72,16 +101,3 @@ def write_safetensors(packed: Mapping[str, Tensor], path: Path) -> None:
     """A file that whoever may read the folder may read: the library makes it its owner's alone."""
     save_file(dict(packed), path)
     path.chmod(0o644)
-
-
-def _quantised(tensor: Tensor) -> tuple[Tensor, Tensor]:
-    scale = tensor.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / 127
-    return (tensor / scale[:, None]).round().to(torch.int8).contiguous(), scale
-
-
-def _dequantised(name: str, tensor: Tensor, scale: Tensor | None, source: str) -> Tensor:
-    if scale is None:
-        raise CheckpointError(source, f"tensor {name}{_SCALE} is missing")
-    if tensor.ndim != 2 or scale.shape != tensor.shape[:1] or scale.dtype not in _FLOATS:
-        raise CheckpointError(source, f"tensor {name}{_SCALE} does not fit {name}")
-    return tensor.to(torch.float32) * scale.to(torch.float32)[:, None]
