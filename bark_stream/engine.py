@@ -6,6 +6,7 @@ the pipeline and calls `on_event` of the stream it concerns, in its own thread. 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -66,7 +67,8 @@ class SpeechStream:
         self._engine._say(self, sentence)
 
     def report(self, *, played_samples: int | None = None, limit_samples: int | None = None) -> None:
-        """Where the listener is, and the sample at or beyond which no chunk may start (back-pressure)."""
+        """Where the listener is, and the sample at or beyond which no sentence and no chunk may start (back-pressure);
+        the sentence that is being spoken goes on all the same while others wait for its slot."""
         self._engine._report(self, played_samples, limit_samples)
 
     def cancel(self) -> None:
@@ -232,9 +234,8 @@ class Engine:
     def _begin_sentences(self) -> list[tuple[SpeechStream, SentenceFailed]]:
         """Start waiting sentences, oldest first, while there are slots."""
         num_free = self.num_slots - sum(stream._run is not None for stream in self._streams.values())
-        idle = [stream for stream in self._streams.values() if stream._run is None and stream._pending]
         failures = []
-        for stream in sorted(idle, key=lambda s: s._pending[0][0])[:num_free]:
+        for stream in sorted(self._waiting(), key=lambda s: s._pending[0][0])[:num_free]:
             arrival, sentence = stream._pending.popleft()
             try:
                 stream._run = self._bark.start(
@@ -245,10 +246,20 @@ class Engine:
                 failures.append((stream, SentenceFailed(sentence.index, error)))
         return failures
 
+    def _waiting(self) -> list[SpeechStream]:
+        """Streams with a sentence to begin. Whoever is far ahead needs none yet."""
+        return [
+            stream
+            for stream in self._streams.values()
+            if stream._run is None and stream._pending and not self._is_far_ahead(stream)
+        ]
+
     def _plan(self) -> tuple[Stage, list[tuple[SpeechStream, SentenceRun, int]]] | None:
+        # Who is far ahead pauses; but while others wait for a slot, it goes on to the end of its sentence and frees it.
+        are_others_waiting = bool(self._waiting())
         candidates = []
         for stream in self._streams.values():
-            if stream._run is None or self._is_far_ahead(stream):
+            if stream._run is None or (self._is_far_ahead(stream) and not are_others_waiting):
                 continue
             stage = self._pipeline.next_stage(stream._run)
             if stage is not None:
@@ -266,9 +277,11 @@ class Engine:
         return stream._limit_samples is not None and stream._num_made_samples >= stream._limit_samples
 
     def _lead_s(self, stream: SpeechStream) -> float | None:
-        """Audio made but not heard: as reported, or as if played from its first chunk on."""
+        """Audio made but not heard: as reported, or as if played from its first chunk on; endless for who may pause."""
         if stream._first_chunk_s is None:
             return None
+        if self._is_far_ahead(stream):
+            return math.inf
         elapsed_samples = (self._clock() - stream._first_chunk_s) * self.sample_rate_hz
         played = max(stream._played_samples, min(elapsed_samples, stream._num_made_samples))
         return (stream._num_made_samples - played) / self.sample_rate_hz

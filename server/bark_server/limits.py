@@ -18,7 +18,7 @@ class Limits:
 
     Memory of a session is at most `replay_bytes` for what was sent, about `max_control_bytes` for answers not yet sent
     and, for each of `max_contexts_per_session`, `max_text_characters` of text, `max_buffer_ms` of float32 audio and one
-    chunk.
+    chunk; one sentence instead of the chunk where others waited for the engine's slot that it had.
     """
 
     max_connections: int = 512

@@ -126,6 +126,27 @@ def test_engine_limit_holds_generation_back(engine: Engine) -> None:
     assert held.until(SentenceDone).num_samples > first.end_sample
 
 
+def test_engine_limit_gives_slots_to_those_who_wait(engine: Engine) -> None:
+    """Three slots are held by readers who take nothing. The fourth speaker is served once one of them has ended its
+    sentence; and none of them begins another.
+    """
+    held = [Listener(engine) for _ in range(3)]
+    for listener in held:
+        listener.stream.report(limit_samples=1)
+        listener.say("Held back by a slow reader.", 0)
+        listener.say("Not even begun.", 1)
+        listener.until(Chunk)
+    assert engine.stats().num_running == 3
+    late = Listener(engine)
+    late.say("And I?")
+    late.until(SentenceDone)
+    assert [listener for listener in held if listener.stream.num_pending == 1]
+    for listener in held:
+        assert all(event.sentence == 0 for event in listener._queue.queue if isinstance(event, Chunk))
+        listener.stream.report(limit_samples=10**9)
+        assert [listener.until(SentenceDone).sentence for _ in range(2)] == [0, 1]
+
+
 def test_engine_bad_sentence_fails_alone(engine: Engine) -> None:
     """A sentence that cannot be spoken gives an event with its error; the next one is spoken."""
     listener = Listener(engine)
