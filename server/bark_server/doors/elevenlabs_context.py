@@ -58,6 +58,9 @@ class HeardContext:
     def _heard(self, data: bytes) -> Heard:
         end_ms = self._num_samples * 1000 / self._rate_hz
         characters = self._clock.take_rest() if self.is_over else self._clock.take(end_ms)
+        if self.is_over and not characters and self._aligned_ms:
+            # Clients that add the times of messages up must come to the end of the sound.
+            characters = [Character(" ", end_ms, end_ms)]
         alignment = self._align(characters, round(end_ms / self._speed)) if characters else None
         return Heard(
             audio=base64.b64encode(data).decode(),
