@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import ssl
 import subprocess
@@ -23,6 +24,7 @@ from bark_server.frames import AudioFrame, unpack
 from bark_server.limits import Limits
 from bark_server.logs import EventLog
 from broker import MOSQUITTO, Broker
+from conformance import Heard, Turn, check
 from harness import RATE_HZ, decode_opus
 
 pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
@@ -162,6 +164,30 @@ async def test_a_waiting_line_can_be_cancelled(live: Any, broker: Broker) -> Non
         await ear.send("npc", "cancel", context="first", played_ms=0)
         assert (await ear.until("npc", "cancelled", 2))["spoken"] == ""
     assert {frame.stream for frame in ear.audio["npc"]} == {1}
+
+
+async def test_recorded_sessions_are_said(live: Any, broker: Broker) -> None:
+    """Every turn of the recorded sessions, over the broker's topics: the same sound, the same failures."""
+    numbers = itertools.count(1)
+
+    async def speak(server: BarkServer, turn: Turn) -> Heard:
+        client = f"turn{next(numbers)}"
+        async with listening(broker.port) as ear:
+            await ear.send(client, "open", context="c", voice=turn.voice, format="pcm_s16le", max_lead_ms=0)
+            for text in turn.slices:
+                await ear.send(client, "text", context="c", text=text)
+            await ear.send(client, "close", context="c")
+            while turn.is_cancelled and not ear.audio[client]:
+                await ear.news()
+            if turn.is_cancelled:
+                await ear.send(client, "cancel", context="c")
+            while not {"done", "cancelled", "error"} & set(ear.order[client]):
+                await ear.news()
+        pcm = b"".join(frame.payload for frame in ear.audio[client])
+        ends = [message["audio_samples"] for message in ear.messages[client] if message["type"] == "done"]
+        return Heard(pcm[: 2 * ends[0]] if ends else pcm, has_failed="error" in ear.order[client])
+
+    await check(live, speak, mqtt=_address(broker))
 
 
 async def test_cancel_is_the_end_of_the_audio(live: Any, broker: Broker) -> None:
