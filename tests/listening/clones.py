@@ -1,0 +1,203 @@
+"""`python -m tests.listening.clones [OUT]`: do clones sound like the people they are of, and can they be understood?
+
+Speakers that the model never heard read two sentences; a clone of each says two others. Whose sample is a clone nearest
+to? Needs Debian's `flite` and `espeak-ng` beside the extra `listen`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bark_stream.audio_file import AudioWriter, read_audio
+from bark_stream.bark import Bark, load
+from bark_stream.checkpoint import load_checkpoint
+from bark_stream.cloning.clone import clone
+from bark_stream.resample import resample
+from bark_stream.training.corpus import held_out_sentences
+from tests.listening.similarity import SpeakerEar
+from tests.listening.words import Listener
+
+CONSENT = "a program's voice, for a measurement"
+SAMPLE_TEXT = (
+    "The old lighthouse keeper climbed the stairs every evening with a lantern and a book. "
+    "Please put the kettle on, and tell me what happened at the station this morning."
+)
+RATE_HZ = 24_000
+NUM_SPOKEN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """How a program reads as somebody. `shift` above 1 makes a smaller, higher person of the same reader."""
+
+    name: str
+    command: tuple[str, ...]
+    shift: float = 1.0
+
+    def read(self, text: str) -> NDArray[np.float32]:
+        """[T] at RATE_HZ."""
+        with tempfile.TemporaryDirectory() as folder:
+            target = f"{folder}/a.wav"
+            values = {"text": text, "target": target}
+            subprocess.run([part.format(**values) for part in self.command], check=True)
+            pcm, rate_hz = read_audio(target)
+        return resample(pcm, round(rate_hz * self.shift), RATE_HZ)
+
+
+def _flite(voice: str, shift: float = 1.0) -> Speaker:
+    # Slower beforehand, so that the shifted one talks as fast as the others.
+    stretch = f"duration_stretch={shift:g}"
+    name = f"flite {voice}" if shift == 1 else f"flite {voice} ×{shift:g}"
+    return Speaker(name, ("flite", "-voice", voice, "--setf", stretch, "-t", "{text}", "-o", "{target}"), shift)
+
+
+def _espeak(voice: str) -> Speaker:
+    return Speaker(f"espeak-ng {voice}", ("espeak-ng", "-v", voice, "-s", "150", "-w", "{target}", "{text}"))
+
+
+SPEAKERS = (
+    _flite("slt"),
+    _flite("rms"),
+    _flite("awb"),
+    _flite("kal16"),
+    _flite("slt", 1.18),
+    _flite("rms", 1.25),
+    _flite("rms", 0.86),
+    _flite("awb", 1.3),
+    _espeak("en-us"),
+    _espeak("en-gb+f2"),
+    _espeak("en-us+f4"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One clone."""
+
+    speaker: str
+    rank: int
+    """Of its own sample among all, 1 the nearest."""
+    to_own: float
+    """Similarity of the clone to its sample."""
+    to_nearest_other: float
+    nearest_other: str
+    codec_rank: int
+    """Of the sample after the codec alone: what the codec loses is not the clone's fault."""
+    codec_to_own: float
+    num_errors: int
+    num_words: int
+
+
+def measure(bark: Bark, model: str, out: Path, speakers: tuple[Speaker, ...]) -> list[Figures]:
+    ear, listener = SpeakerEar(), Listener()
+    texts = held_out_sentences()[:NUM_SPOKEN]
+    checkpoint = load_checkpoint(model)
+    samples, clones, codecs, errors = [], [], [], []
+    for number, speaker in enumerate(speakers):
+        path = out / f"{number:02d}_sample.wav"
+        _write(path, speaker.read(SAMPLE_TEXT))
+        voice = clone(path, name=f"clone-{number}", consent=CONSENT, model=checkpoint)
+        spoken = [bark.generate(text, voice=voice, seed=number) for text in texts]
+        through = bark.pipeline.codec.decode_whole(torch.from_numpy(voice.fine.copy())[None])[0].numpy()
+        _write(out / f"{number:02d}_clone.wav", np.concatenate(spoken))
+        _write(out / f"{number:02d}_codec.wav", through)
+        samples.append(ear.embed(read_audio(path)[0], RATE_HZ))
+        clones.append(ear.embed(np.concatenate(spoken), bark.sample_rate_hz))
+        codecs.append(ear.embed(through, bark.sample_rate_hz))
+        heard = [listener.hear(pcm, bark.sample_rate_hz, text) for pcm, text in zip(spoken, texts, strict=True)]
+        errors.append((sum(h.num_errors for h in heard), sum(h.num_words for h in heard)))
+        print(f"{speaker.name}: {heard[0].text!r}", flush=True)
+    likeness = np.stack(clones) @ np.stack(samples).T
+    through_codec = np.stack(codecs) @ np.stack(samples).T
+    _draw(likeness, [speaker.name for speaker in speakers], out / "clones.svg")
+    return [_figures(i, speakers, likeness, through_codec, errors[i]) for i in range(len(speakers))]
+
+
+def _figures(
+    i: int,
+    speakers: tuple[Speaker, ...],
+    likeness: NDArray[np.float32],
+    through_codec: NDArray[np.float32],
+    errors: tuple[int, int],
+) -> Figures:
+    others = [j for j in range(len(speakers)) if j != i]
+    nearest = max(others, key=lambda j: float(likeness[i, j]))
+    return Figures(
+        speaker=speakers[i].name,
+        rank=1 + int((likeness[i] > likeness[i, i]).sum()),
+        to_own=round(float(likeness[i, i]), 3),
+        to_nearest_other=round(float(likeness[i, nearest]), 3),
+        nearest_other=speakers[nearest].name,
+        codec_rank=1 + int((through_codec[i] > through_codec[i, i]).sum()),
+        codec_to_own=round(float(through_codec[i, i]), 3),
+        num_errors=errors[0],
+        num_words=errors[1],
+    )
+
+
+def table(rows: list[Figures]) -> str:
+    """Markdown."""
+    lines = [
+        "| speaker | rank | to own sample | to the nearest other | rank after the codec alone | word errors |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row.speaker} | {row.rank} | {row.to_own:.2f} | {row.to_nearest_other:.2f} ({row.nearest_other}) "
+            f"| {row.codec_rank} ({row.codec_to_own:.2f}) | {row.num_errors} of {row.num_words} |"
+        )
+    first, after_codec = sum(row.rank == 1 for row in rows), sum(row.codec_rank == 1 for row in rows)
+    wer = sum(row.num_errors for row in rows) / sum(row.num_words for row in rows)
+    lines.append(f"\n{first} of {len(rows)} rank first, {after_codec} after the codec alone; word error rate {wer:.0%}")
+    return "\n".join(lines) + "\n"
+
+
+def _draw(likeness: NDArray[np.float32], names: list[str], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(likeness, cmap="viridis")
+    axes.set_xticks(range(len(names)), names, rotation=60, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("sample")
+    axes.set_ylabel("clone")
+    for i, row in enumerate(likeness):
+        for j, value in enumerate(row):
+            weight = "bold" if value == row.max() else "normal"
+            axes.text(j, i, f"{value:.2f}", ha="center", va="center", color="white", fontsize=7, fontweight=weight)
+    figure.colorbar(image, label="cosine of resemblyzer's embeddings")
+    figure.savefig(path)
+
+
+def _write(path: Path, pcm: NDArray[np.float32]) -> None:
+    with AudioWriter(path, RATE_HZ) as writer:
+        writer.write(pcm)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="clones", description=__doc__)
+    parser.add_argument("out", type=Path, nargs="?", default=Path("listen"))
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--speakers", type=int, default=len(SPEAKERS), help="only the first so many")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    bark = load(arguments.model)
+    rows = measure(bark, arguments.model, arguments.out, SPEAKERS[: arguments.speakers])
+    (arguments.out / "clones.json").write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+    (arguments.out / "clones.md").write_text(table(rows))
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
