@@ -6,17 +6,22 @@ import asyncio
 import json
 import re
 import secrets
+import ssl
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import httpx
 import pytest
 from bark_server.config import ServerConfig
 from bark_server.doors import websocket
+from bark_server.doors.http import HttpDoor
 from bark_server.doors.mqtt_address import MqttAddress
+from certificates import self_signed
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -73,7 +78,7 @@ async def test_no_path_from_a_client_reaches_the_file_system(live: Any, opened: 
     (tmp_path / MARKER).write_text("x")
     assert opened, "the watch sees files"
     opened.clear()
-    server = await live.start()
+    server = await live.start(http_port=0, elevenlabs=True)
     hostile = [
         f"../../{MARKER}",
         f"/etc/{MARKER}",
@@ -95,7 +100,27 @@ async def test_no_path_from_a_client_reaches_the_file_system(live: Any, opened: 
                 done.add(message["context"])
     for path in (f"/{MARKER}", f"/../{MARKER}", f"/%2e%2e/{MARKER}", f"//{MARKER}", f"/v1/voices/../../{MARKER}"):
         assert await asyncio.to_thread(_get, server.port, path) == 404
+    (http,) = [door.port for door in server._doors if isinstance(door, HttpDoor)]
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{http}") as openai:
+        for path in hostile:
+            speech = {"model": path, "voice": path, "input": "Hi.", "response_format": path}
+            assert (await openai.post("/v1/audio/speech", json=speech)).status_code in (400, 404, 422)
+            name = quote(path, safe="")
+            assert (await openai.delete(f"/v1/audio/voices/{name}")).status_code >= 400
+            with pytest.raises(InvalidStatus):
+                await connect(f"ws://127.0.0.1:{server.port}/v1/text-to-speech/{name}/stream-input")
     assert opened == []
+
+
+async def test_tls_at_the_http_door(live: Any, tmp_path: Path) -> None:
+    """The certificate of the server serves its HTTP door, too; plain HTTP is not understood there."""
+    certificate = self_signed(tmp_path)
+    server = await live.start(http_port=0, tls_cert=certificate)
+    (port,) = [door.port for door in server._doors if isinstance(door, HttpDoor)]
+    async with httpx.AsyncClient(verify=ssl.create_default_context(cafile=certificate)) as client:
+        assert (await client.get(f"https://127.0.0.1:{port}/v1/models")).status_code == 200
+        with pytest.raises(httpx.HTTPError):
+            await client.get(f"http://127.0.0.1:{port}/v1/models")
 
 
 async def test_what_tells_about_the_work_needs_a_key(live: Any) -> None:
