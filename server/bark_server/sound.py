@@ -72,6 +72,8 @@ class SoundStream:
         self._num_samples = 0
         self._sink = _Sink()
         options = {"flush_packets": "1", "fflags": "+bitexact", **dict(sound.options)}
+        if tags and "id3v2_version" in options:
+            options["id3v2_version"] = "3"  # else there is no place for tags
         self._container = av.open(self._sink, "w", format=sound.container, options=options)
         self._stream = cast(Any, self._container.add_stream(sound.codec, rate=sound.rate_hz, layout="mono"))
         for owner in (self._container, self._stream):

@@ -171,3 +171,14 @@ def test_import_needs_no_torch() -> None:
 
     program = "import bark_client, bark_client.cli, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_ogg_writer_writes_a_comment() -> None:
+    """A tag that others read."""
+    file = io.BytesIO()
+    writer = OggOpusWriter(file, rate_hz=24_000, pre_skip=312, packet_samples=480, comment="a cloned voice")
+    writer.write(b"\xf8\xff\xfe")
+    writer.finish(480)
+    file.seek(0)
+    with av.open(file) as container:
+        assert container.streams.audio[0].metadata["comment"] == "a cloned voice"

@@ -28,16 +28,32 @@ def _crc_table() -> tuple[int, ...]:
 _CRC_TABLE = _crc_table()
 
 
+def _tags(comment: str | None) -> bytes:
+    fields = [b"bark-stream", *([f"DESCRIPTION={comment}".encode()] if comment else [])]
+    vendor, *comments = [struct.pack("<I", len(field)) + field for field in fields]
+    return b"OpusTags" + vendor + struct.pack("<I", len(comments)) + b"".join(comments)
+
+
 class OggOpusWriter:
     """One mono stream. Write packets, then `finish` with the audio's length."""
 
-    def __init__(self, file: BinaryIO, *, rate_hz: int, pre_skip: int, packet_samples: int, serial: int = 1) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        *,
+        rate_hz: int,
+        pre_skip: int,
+        packet_samples: int,
+        serial: int = 1,
+        comment: str | None = None,
+    ) -> None:
         """
         Args:
             file: where it goes; it need not be seekable.
             rate_hz: of the audio.
             pre_skip: samples at `rate_hz` that a decoder gives before the audio.
             packet_samples: samples at `rate_hz` in one packet.
+            comment: a tag for whoever plays it.
         """
         self._file = file
         self._scale = GRANULE_HZ // rate_hz
@@ -48,9 +64,8 @@ class OggOpusWriter:
         self._granule = 0
         self._waiting: list[bytes] = []
         head = struct.pack("<8sBBHIhB", b"OpusHead", 1, 1, self._pre_skip, rate_hz, 0, 0)
-        vendor = b"bark-stream"
         self._write_page([head], 0, _FIRST)
-        self._write_page([struct.pack("<8sI", b"OpusTags", len(vendor)) + vendor + struct.pack("<I", 0)], 0, 0)
+        self._write_page([_tags(comment)], 0, 0)
 
     def write(self, packet: bytes) -> None:
         # The newest packet waits: the last page of a stream must not be empty.

@@ -34,6 +34,9 @@ PLAYERS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+CLONED_COMMENT = "Synthetic speech with a voice that was cloned from a person's, who agreed"
+
+
 class Output(Protocol):
     format: AudioFormat
     """What to ask the server for."""
@@ -100,7 +103,11 @@ class OggOutput:
             if self._writer is None:
                 packet_samples = opened.sample_rate * opened.frame_ms // 1000
                 self._writer = OggOpusWriter(
-                    self._file.file, rate_hz=opened.sample_rate, pre_skip=opened.pre_skip, packet_samples=packet_samples
+                    self._file.file,
+                    rate_hz=opened.sample_rate,
+                    pre_skip=opened.pre_skip,
+                    packet_samples=packet_samples,
+                    comment=CLONED_COMMENT if opened.voice_origin == "cloned" else None,
                 )
             self._writer.write(packet.payload)
         except OSError as problem:
