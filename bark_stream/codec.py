@@ -192,7 +192,7 @@ def _load(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> Non
     for name in weights:
         if name not in expected:
             raise CheckpointError(source, f"tensor {name} is not part of the codec")
-    network.load_state_dict(dict(weights))
+    network.load_state_dict(dict(weights), assign=True)
 
 
 def _step(module: nn.Module) -> Step:

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from bark_stream.checkpoint.checkpoint import StateDict
+from bark_stream.checkpoint.storage import int8_matrix
 from bark_stream.config import TransformerConfig
 from bark_stream.int8_matrix import Int8Matrix
 from bark_stream.transformer import Attend
@@ -28,6 +29,7 @@ _OWN = "com.microsoft"
 _NORM_EPS = 1e-5
 _OPSETS = (("", 17), (_OWN, 1))
 _LARGEST = 127
+_MAX_INLINE_BYTES = 4096
 
 
 class Int8Layers:
@@ -71,7 +73,7 @@ class Int8Layers:
         key = (rows.start or 0, rows.stop)
         if key not in self._heads:
             graph = _Graph()
-            graph.output(graph.linear("x", head[rows]), "logits")
+            graph.output(graph.linear("x", Int8Matrix.from_float(head[rows])), "logits")
             self._heads[key] = _session(graph, ("x",), self._num_threads)
         (logits,) = self._heads[key].run(None, {"x": hidden.numpy()})
         return torch.from_numpy(logits)
@@ -113,14 +115,13 @@ class _Graph:
         return self.op("LayerNormalization", x, *constants, axis=-1, epsilon=_NORM_EPS)
 
     def layer_linear(self, x: str, weights: StateDict, name: str) -> str:
-        y = self.linear(x, weights[f"{name}.weight"])
+        y = self.linear(x, int8_matrix(weights, f"{name}.weight"))
         if f"{name}.bias" not in weights:
             return y
         return self.op("Add", y, self.constant(weights[f"{name}.bias"].numpy()))
 
-    def linear(self, x: str, weight: Tensor) -> str:
-        """x [T, C] times weight [N, C] transposed, both in 8 bits, each position scaled by its own largest value."""
-        matrix = Int8Matrix.from_float(weight)
+    def linear(self, x: str, matrix: Int8Matrix) -> str:
+        """x [T, C] times matrix [N, C] transposed, both in 8 bits, each position scaled by its own largest value."""
         largest = self.op("ReduceMax", self.op("Abs", x), axes=[-1], keepdims=1)
         largest = self.op("Max", largest, self.constant(np.full(1, np.finfo(np.float32).tiny, np.float32)))
         step, zero = self.constant(np.array(1 / _LARGEST, np.float32)), self.constant(np.array(128, np.uint8))
@@ -132,7 +133,7 @@ class _Graph:
             step,
             self.constant(matrix.scale.numpy()),
             zero,
-            self.constant(np.zeros(len(weight), np.int8)),
+            self.constant(np.zeros(len(matrix.scale), np.int8)),
             own=True,
         )
         return self.op("Mul", product, largest)
@@ -179,7 +180,7 @@ def _session(graph: _Graph, inputs: Sequence[str], num_threads: int) -> ort.Infe
             "layers",
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["positions", "channels"]) for name in inputs],
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in graph.outputs],
-            [numpy_helper.from_array(value, name) for name, value in graph.constants.items()],
+            [_declared(name, value) for name, value in graph.constants.items()],
         ),
         opset_imports=[helper.make_opsetid(domain, version) for domain, version in _OPSETS],
         ir_version=9,
@@ -189,4 +190,20 @@ def _session(graph: _Graph, inputs: Sequence[str], num_threads: int) -> ort.Infe
     options.log_severity_level = 3
     # Without it, CPUs without VNNI add pairs of products in 16 bits, which overflow.
     options.add_session_config_entry("session.x64quantprecision", "1")
+    large = {name: value for name, value in graph.constants.items() if _is_large(value)}
+    options.add_external_initializers(list(large), [ort.OrtValue.ortvalue_from_numpy(v) for v in large.values()])
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def _is_large(value: NDArray[np.generic]) -> bool:
+    return value.nbytes > _MAX_INLINE_BYTES
+
+
+def _declared(name: str, value: NDArray[np.generic]) -> TensorProto:
+    """Large constants only by shape: they are handed over beside the graph rather than copied into it and out again."""
+    if not _is_large(value):
+        return numpy_helper.from_array(value, name)
+    tensor = TensorProto(name=name, dims=value.shape, data_type=helper.np_dtype_to_tensor_dtype(value.dtype))
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=name)
+    return tensor

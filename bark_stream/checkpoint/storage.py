@@ -47,13 +47,17 @@ class StoredWeights(Mapping[str, Tensor]):
         """Raises: CheckpointError that names a tensor of another type, or whose scale is missing or does not fit."""
         scales = {name for name in packed if name.endswith(_SCALE) and name.removesuffix(_SCALE) in packed}
         self._packed = packed
-        self._names = [name for name in packed if name not in scales]
+        self._names = dict.fromkeys(name for name in packed if name not in scales)
         for name in self._names:
             _check(name, packed, source)
 
     def __getitem__(self, name: str) -> Tensor:
         stored = self.int8(name)
         return self._packed[name].to(torch.float32) if stored is None else stored.to_float()
+
+    def __contains__(self, name: object) -> bool:
+        # Without it, Mapping would make the tensor to find out.
+        return name in self._names
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -70,6 +74,12 @@ class StoredWeights(Mapping[str, Tensor]):
         if values.dtype != torch.int8:
             return None
         return Int8Matrix(values, self._packed[name + _SCALE].to(torch.float32))
+
+
+def int8_matrix(weights: StateDict, name: str) -> Int8Matrix:
+    """A matrix of the weights in int8: as it is stored, or made so."""
+    stored = weights.int8(name) if isinstance(weights, StoredWeights) else None
+    return Int8Matrix.from_float(weights[name]) if stored is None else stored
 
 
 def _check(name: str, packed: Mapping[str, Tensor], source: str) -> None:
