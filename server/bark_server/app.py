@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 
 from bark_server.config import ServerConfig
-from bark_server.doors.door import Door, Reception
+from bark_server.doors.door import Door, ListeningDoor, Reception
 from bark_server.doors.elevenlabs import ElevenLabs
 from bark_server.doors.mqtt import MqttDoor
 from bark_server.doors.others import other_doors
@@ -73,7 +73,8 @@ class BarkServer:
         self._websocket = WebSocketDoor(
             self._reception, pages=pages, dialects=[ElevenLabs()] if config.elevenlabs else []
         )
-        self._doors: list[Door] = [self._websocket, *other_doors(config, self._reception)]
+        self._listening: list[ListeningDoor] = [self._websocket, *other_doors(config, self._reception)]
+        self._doors: list[Door] = [*self._listening]
         self._lag = LoopLag(self.metrics.observe_lag)
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -83,10 +84,9 @@ class BarkServer:
 
     async def start(self) -> None:
         """Listen, then load and warm the engine. Raises: OSError for the port, BarkStreamError for the engine."""
-        for door in self._doors:
+        for door in self._listening:
             await door.start()
-        scheme = "wss" if self._config.tls_cert else "ws"
-        self._log.write("listening", url=f"{scheme}://{self._config.host}:{self.port}/v1/stream")
+            self._log.write("listening", url=door.url)
         loop = asyncio.get_running_loop()
         engine = await asyncio.to_thread(_warm_engine, self._make_engine)
         self._engine = engine

@@ -28,7 +28,7 @@ _CONTENT_TYPES = {
     ".woff2": "font/woff2",
 }
 PRIVATE_PATHS = frozenset({"/metrics", "/v1/voices"})
-"""What tells about the work is for those with a key, when there are keys. The page and what load balancers ask is not."""
+"""What tells about the work is for those with a key, when there are keys. The page and health checks are not."""
 
 
 @dataclass(frozen=True, slots=True)

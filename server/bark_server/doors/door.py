@@ -25,6 +25,12 @@ class Door(Protocol):
         """Take leave of every client and stop listening."""
 
 
+class ListeningDoor(Door, Protocol):
+    @property
+    def url(self) -> str:
+        """Where it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why somebody may not come in, with HTTP's word for it."""

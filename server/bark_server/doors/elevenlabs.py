@@ -114,8 +114,6 @@ class _Conversation:
                 self._close(name)
             self._caller.wake()
             return
-        if self._request.has_contexts and said.context_id is None and not said.text and not said.close_context:
-            return  # The socket is kept alive.
         self._obey_in(said.context_id if self._request.has_contexts and said.context_id else UNNAMED, said)
 
     def _obey_in(self, name: str, said: Said) -> None:
@@ -123,6 +121,8 @@ class _Conversation:
             self._close(name)
             return
         if name not in self._contexts:
+            if self._request.has_contexts and not said.text:
+                return  # Nothing to flush, or to keep alive, that was not over already.
             self._open(name, said)
         if said.text == "" and not self._request.has_contexts:
             self._close(name)

@@ -10,6 +10,8 @@ import contextlib
 import logging
 import socket
 from collections.abc import Iterator
+from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import uvicorn
@@ -17,6 +19,8 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from bark_server.config import ServerConfig
@@ -66,6 +70,11 @@ class HttpDoor:
         port: int = self._socket.getsockname()[1]
         return port
 
+    @property
+    def url(self) -> str:
+        config = self._reception.config
+        return f"{'https' if config.tls_cert else 'http'}://{config.host}:{self.port}/v1"
+
     async def start(self) -> None:
         """Raises: OSError when the port cannot be had; ssl.SSLError or OSError for a bad certificate."""
         config = self._reception.config
@@ -97,8 +106,19 @@ def application(reception: Reception) -> ASGIApp:
     return Starlette(
         routes=[*openai.routes(reception), *voices_api.routes(reception)],
         middleware=[cors] if config.allowed_origins else [],
-        exception_handlers={ApiError: answer_api_error, HTTPException: answer_http_error},
+        exception_handlers={
+            ApiError: answer_api_error,
+            HTTPException: answer_http_error,
+            Exception: partial(_answer_bug, reception),
+        },
     )
+
+
+async def _answer_bug(reception: Reception, request: Request, error: Exception) -> Response:
+    """Only the kind of error is told: its message may quote the text."""
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    reception.on_refused(status.value, type(error).__name__)
+    return ApiError(status, "the server failed", code="internal").response()
 
 
 def _settings(config: ServerConfig) -> dict[str, Any]:

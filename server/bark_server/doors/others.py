@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from bark_server.config import ServerConfig
-from bark_server.doors.door import Door, Reception, needing
+from bark_server.doors.door import ListeningDoor, Reception, needing
 from bark_server.doors.wyoming import WyomingDoor
 
 
-def other_doors(config: ServerConfig, reception: Reception) -> list[Door]:
+def other_doors(config: ServerConfig, reception: Reception) -> list[ListeningDoor]:
     """Raises: ConfigError for a door whose library is not installed."""
-    doors: list[Door] = []
+    doors: list[ListeningDoor] = []
     if config.http_port is not None:
         with needing("http_port", "http"):
             from bark_server.doors.http import HttpDoor

@@ -190,6 +190,10 @@ class WebSocketDoor:
         port: int = next(iter(self._server.sockets)).getsockname()[1]
         return port
 
+    @property
+    def url(self) -> str:
+        return f"{'wss' if self._config.tls_cert else 'ws'}://{self._config.host}:{self.port}{STREAM_PATH}"
+
     async def start(self) -> None:
         """Raises: OSError when the port cannot be had; ssl.SSLError or OSError for a bad certificate."""
         self._turns = Turns(asyncio.get_running_loop())

@@ -47,6 +47,10 @@ class WyomingDoor:
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
+    @property
+    def url(self) -> str:
+        return f"tcp://{self._reception.config.host}:{self.port}"
+
     async def start(self) -> None:
         """Raises: OSError when the port cannot be had."""
         config = self._reception.config
@@ -87,8 +91,10 @@ class _Talk:
         self._limits = reception.config.limits
         self._reader = reader
         self._writer = writer
+        self._is_in_stream = False
+        """Between `synthesize-start` and `synthesize-stop`."""
         self._speech: Speech | None = None
-        """Of a text that comes in pieces, until it has ended."""
+        """Of the text that comes in pieces, unless it has failed."""
         self._speaking: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -114,14 +120,21 @@ class _Talk:
             await self._describe()
         elif event.type == "ping":
             await self._write(encode_event("pong", {"text": event.data.get("text")}))
-        elif event.type == "synthesize" and self._speech is None:
-            await self._start(event, is_whole=True)
         # Inside a stream it is the whole text once more, for servers that cannot take it in pieces.
+        elif event.type == "synthesize" and not self._is_in_stream:
+            await self._start(event, is_whole=True)
         elif event.type == "synthesize-start":
+            self._end_stream()
+            self._is_in_stream = True
             await self._start(event, is_whole=False)
         elif event.type == "synthesize-chunk" and self._speech is not None:
             self._speech.say(_text(event))
-        elif event.type == "synthesize-stop" and self._speech is not None:
+        elif event.type == "synthesize-stop":
+            self._end_stream()
+
+    def _end_stream(self) -> None:
+        self._is_in_stream = False
+        if self._speech is not None:
             self._speech.end()
             self._speech = None
 
@@ -134,9 +147,6 @@ class _Talk:
 
     async def _start(self, event: Event, *, is_whole: bool) -> None:
         """Begin to speak as soon as the request before has been spoken."""
-        if self._speech is not None:
-            self._speech.end()
-            self._speech = None
         if self._speaking is not None:
             await self._speaking
         refusal, hub = self._reception.refusal(key=None), self._reception.hub()

@@ -243,12 +243,14 @@ async def test_keepalive_opens_nothing(live: Any) -> None:
     server = await live.start(elevenlabs=True)
     async with _client(server, MULTI) as client:
         await _say(client, text="")
-        assert live.engines[0].stats().num_streams == 0
+        await _say(client, context_id="b", flush=True)
+        await _say(client, text="", context_id="c")
         await _say(client, text="Yes. ", context_id="a")
         await _say(client, text="", context_id="a")
         await _say(client, context_id="a", close_context=True)
         await _say(client, context_id="unknown", close_context=True)
         assert _sound(await _until_final(client, "a"))
+    assert live.log.getvalue().count("context_opened") == 1
 
 
 @pytest.mark.parametrize(

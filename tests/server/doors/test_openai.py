@@ -6,7 +6,9 @@ import asyncio
 import base64
 import io
 import json
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,9 +19,12 @@ from bark_server.app import BarkServer
 from bark_server.doors.http import HttpDoor
 from bark_server.limits import Limits
 from bark_server.prepared import S_PER_CHARACTER
+from certificates import self_signed
 from harness import RATE_HZ, voice_like
 
 from bark_stream.audio_file import read_audio
+from bark_stream.errors import EngineError
+from bark_stream.events import SentenceFailed
 
 HELLO = "Hello there, my good old friend. How are you doing on this fine day?"
 HELLO_S = (len(HELLO) - 1) * S_PER_CHARACTER
@@ -276,6 +281,34 @@ async def test_drain_speaks_out_and_admits_nothing(live: Any) -> None:
                 sound += piece
         await draining
     assert len(sound) / 2 / RATE_HZ == pytest.approx(HELLO_S, abs=0.001)
+
+
+async def test_tls(live: Any, tmp_path: Path) -> None:
+    """With the server's certificate this door speaks TLS, too, and nothing else."""
+    certificate = self_signed(tmp_path)
+    url = (await _start(live, tls_cert=certificate)).replace("http:", "https:")
+    trusted = ssl.create_default_context(cafile=certificate)
+    async with openai.AsyncOpenAI(
+        base_url=url, api_key="-", max_retries=0, http_client=httpx.AsyncClient(verify=trusted)
+    ) as client:
+        assert (await client.audio.speech.create(model="tts-1", voice="alloy", input="Yes.")).content
+    async with httpx.AsyncClient() as http:
+        with pytest.raises(httpx.TransportError):
+            await http.get(f"{url.replace('https:', 'http:')}/models")
+
+
+async def test_failure_of_the_engine_is_the_servers_error(live: Any) -> None:
+    """500 in the same shape, without the engine's words; others are served."""
+    url = await _start(live)
+    make = live.engines[0]._make
+    live.engines[0]._make = lambda stream: [SentenceFailed(stream._sentences.popleft().index, EngineError("no"))]
+    async with httpx.AsyncClient() as http:
+        response = await http.send(_speak(url))
+        live.engines[0]._make = make
+        assert (await http.send(_speak(url))).status_code == 200
+    assert response.status_code == 500
+    assert response.json()["error"]["type"] == "server_error"
+    assert response.json()["error"]["code"] == "generation_failed"
 
 
 async def test_log_holds_no_text(live: Any) -> None:

@@ -137,9 +137,10 @@ async def test_stream_refused_ends_with_an_error(live: Any) -> None:
         await client.write_event(SynthesizeStart(voice=SynthesizeVoice(name="nobody")).event())
         events = await _until(client, "synthesize-stopped")
         await client.write_event(SynthesizeChunk("Hello.").event())
+        await client.write_event(Synthesize("Hello.").event())
         await client.write_event(SynthesizeStop().event())
-        await client.write_event(Synthesize("Yes.").event())
-        assert len(_pcm(await _until(client, "audio-stop")))
+        await client.write_event(Synthesize("Yes, it is.").event())
+        assert len(_pcm(await _until(client, "audio-stop"))) == int(11 * S_PER_CHARACTER * RATE_HZ)
     assert "error" in [event.type for event in events]
 
 
