@@ -93,7 +93,12 @@ class Session:
     # What comes from the client.
 
     def receive(self, data: bytes | str, now: float) -> Resume | None:
-        """Take one message; never raises. A `resume` is handed back: who knows the other sessions must answer it."""
+        """Take one message; never raises. A `resume` is handed back: who knows the other sessions must answer it.
+
+        Once there is an `ending`, nothing is taken any more: answers would wait for a socket that is being closed.
+        """
+        if self.ending is not None:
+            return None
         self._spoke_s = now
         self._outbox.heard(now)
         try:

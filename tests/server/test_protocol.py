@@ -378,6 +378,20 @@ def test_idle_session_is_ended(stage: Stage) -> None:
     assert client.of_type("error")[0]["code"] == "idle_timeout"
 
 
+def test_ended_session_takes_nothing_more(stage: Stage) -> None:
+    """What comes while the socket is being closed is not answered: nobody would fetch the answers."""
+    client = stage.connect()
+    client.pump()
+    stage.now += stage.limits.session_idle_ms / 1000 + 1
+    client.session.tick(stage.now)
+    assert client.session.ending is not None
+    held_bytes = client.session.held_bytes
+    client.send("open", context="a")
+    client.send_raw("nonsense")
+    assert client.session.held_bytes == held_bytes
+    assert stage.hub.admission.num_contexts == 0
+
+
 def test_rate_limit_spares_cancel() -> None:
     """Too many messages are refused with a time to wait; an interruption never is."""
     stage = Stage(max_messages_per_s=5)

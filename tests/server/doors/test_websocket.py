@@ -285,7 +285,7 @@ def _masked(payload: bytes) -> bytes:
 
 async def test_flood_without_reading_is_bounded(live: Any) -> None:
     """A client that sends nonsense and reads no answers: the server stops reading it, and memory stays."""
-    server = await live.start(limits=Limits(max_control_bytes=10_000))
+    server = await live.start(limits=Limits(max_control_bytes=10_000, reader_idle_ms=600_000))
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=4096)
     writer.write(
         b"GET /v1/stream HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
