@@ -12,6 +12,7 @@ from bark_stream.bark import Bark
 from bark_stream.benchmark.workload import TEXT, lasting
 from bark_stream.config import ChunkPolicy, SamplingConfig
 from bark_stream.engine import Engine, SpeechStream
+from bark_stream.errors import EngineError
 from bark_stream.events import Chunk, Event, SentenceDone, SentenceFailed
 from bark_stream.sentences import Sentence
 
@@ -74,7 +75,7 @@ def measure_together(
 ) -> TogetherFigures:
     """Streams that begin one after another, `spread_s` apart, each speaking some sentences of `seconds`.
 
-    Raises: RuntimeError if a sentence fails.
+    Raises: EngineError if a sentence fails.
     """
     engine = Engine(bark)
     try:
@@ -89,7 +90,7 @@ def measure_together(
         for listener in listeners:
             listener.done.wait()
             if listener.error is not None:
-                raise RuntimeError(listener.error)
+                raise EngineError(listener.error)
         wall_s = time.perf_counter() - started
         stages = engine.stats().stages
     finally:
