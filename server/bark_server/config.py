@@ -113,15 +113,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def from_arguments(arguments: argparse.Namespace, environment: Mapping[str, str]) -> ServerConfig:
-    """Flags over environment over defaults. Keys are in `BARK_STREAM_API_KEYS` (comma-separated) or in a file.
+    """Flags over environment over defaults. Keys are in `BARK_STREAM_API_KEYS` (comma-separated) or in a file; every
+    limit has a variable, also those without a flag: `BARK_STREAM_MAX_TEXT_CHARACTERS`.
 
     Raises: ConfigError.
     """
     values = _Values(arguments, environment)
-    limits = {name: values.number(name) for name in _LIMIT_FLAGS}
+    limits = {item.name: values.number(item.name) for item in dataclasses.fields(Limits)}
     for field_name, flag in (("resume_window_ms", "resume_window"), ("drain_ms", "drain_timeout")):
         seconds = values.number(flag)
-        limits[field_name] = None if seconds is None else round(seconds * 1000)
+        limits[field_name] = limits[field_name] if seconds is None else round(seconds * 1000)
     ports = {name: values.number(name) for name in _PORTS}
     mqtt = values.text("mqtt")
     settings: dict[str, Any] = {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 import pytest
 from bark_server.config import ServerConfig, add_arguments, from_arguments
+from bark_server.limits import Limits
 
 from bark_stream.errors import ConfigError
 
@@ -32,6 +34,14 @@ def test_config_seconds_become_milliseconds() -> None:
     """Windows are given in seconds."""
     config = _read("--resume-window", "1.5", "--drain-timeout", "0")
     assert (config.limits.resume_window_ms, config.limits.drain_ms) == (1_500, 0)
+
+
+def test_config_has_a_variable_for_every_limit() -> None:
+    """Limits without a flag come from the environment, too."""
+    for item in dataclasses.fields(Limits):
+        value = getattr(Limits(), item.name) + (item.name != "max_unacknowledged_bytes")
+        config = _read(**{"BARK_STREAM_" + item.name.upper(): str(value)})
+        assert getattr(config.limits, item.name) == value
 
 
 def test_config_keys_from_file_and_environment(tmp_path: Path) -> None:
