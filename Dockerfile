@@ -44,7 +44,7 @@ USER 10001
 WORKDIR /models
 VOLUME /models
 EXPOSE 8765
-HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=5s --start-period=300s --retries=3 \
     CMD ["python", "/opt/bark-stream/healthcheck.py"]
 ENTRYPOINT ["bark-stream"]
 CMD ["serve"]
