@@ -28,7 +28,7 @@ class KVCache:
         self.values = torch.zeros(shape, device=device, dtype=dtype)
         # Views made once: cutting them out of the slab in every layer of every step takes longer than using them.
         self._slots = [
-            [(self.keys[layer, slot], self.values[layer, slot]) for slot in range(num_slots)]
+            [(self.keys[layer, slot, None], self.values[layer, slot, None]) for slot in range(num_slots)]
             for layer in range(config.num_layers)
         ]
         self.block_size = config.block_size
@@ -62,15 +62,16 @@ class KVCache:
         self.lengths[slot] = 0
 
     def write(self, layer: int, slot: int, start: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Lay keys and values [T, H, D] of one layer at `start`; they must fit. The length moves only with `advance`.
+        """Lay keys and values [1, H, T, D] of one layer at `start`; they must fit. The length moves only with
+        `advance`.
 
-        Returns: the slot's keys and values up to and with these, [H, start + T, D] each (views).
+        Returns: the slot's keys and values up to and with these, [1, H, start + T, D] each (views).
         """
-        num_positions = keys.shape[0]
+        num_positions = keys.shape[2]
         slot_keys, slot_values = self._slots[layer][slot]
-        slot_keys.narrow(1, start, num_positions).copy_(keys.transpose(0, 1))
-        slot_values.narrow(1, start, num_positions).copy_(values.transpose(0, 1))
-        return slot_keys.narrow(1, 0, start + num_positions), slot_values.narrow(1, 0, start + num_positions)
+        slot_keys.narrow(2, start, num_positions).copy_(keys)
+        slot_values.narrow(2, start, num_positions).copy_(values)
+        return slot_keys.narrow(2, 0, start + num_positions), slot_values.narrow(2, 0, start + num_positions)
 
     def advance(self, slot: int, end: int) -> None:
         """The slot now holds what lies before `end`, and whatever it held beyond."""

@@ -65,7 +65,7 @@ def test_say_same_seed_same_file(model: str, tmp_path: Path) -> None:
 def test_say_stdin_to_stdout_is_python_m(model: str) -> None:
     """`python -m bark_stream say - -o -` is a filter: text in, WAV out, nothing else on stdout."""
     command = [sys.executable, "-m", "bark_stream", "say", "-", "-o", "-", "--model", model, "--max-seconds", "0.3"]
-    done = subprocess.run(command, input=b"Hello from a pipe.", capture_output=True, check=True)
+    done = subprocess.run(command, input=b"Hello there.", capture_output=True, check=True)
     pcm, rate = read_audio(io.BytesIO(done.stdout))
     assert (len(pcm), rate) == (7200, 24000)
 
