@@ -174,6 +174,10 @@ async def test_recorded_sessions_are_said(live: Any, broker: Broker) -> None:
         client = f"turn{next(numbers)}"
         async with listening(broker.port) as ear:
             await ear.send(client, "open", context="c", voice=turn.voice, format="pcm_s16le", max_lead_ms=0)
+            while not {"opened", "error"} & set(ear.order[client]):
+                await ear.news()
+            if "error" in ear.order[client]:
+                return Heard(b"", has_failed=True)  # text would open the context with a voice that there is
             for text in turn.slices:
                 await ear.send(client, "text", context="c", text=text)
             await ear.send(client, "close", context="c")
