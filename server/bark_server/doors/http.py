@@ -27,6 +27,7 @@ from bark_server.config import ServerConfig
 from bark_server.doors import openai, voices_api
 from bark_server.doors.api_error import ApiError, answer_api_error, answer_http_error
 from bark_server.doors.door import Reception
+from bark_server.doors.http_connection import HttpConnection
 
 BACKLOG = 256
 FAREWELL_S = 1
@@ -125,6 +126,7 @@ def _settings(config: ServerConfig) -> dict[str, Any]:
     return {
         "ssl_certfile": config.tls_cert,
         "ssl_keyfile": config.tls_key,
+        "http": partial(HttpConnection, max_connections=config.limits.max_connections),
         "lifespan": "off",
         "ws": "none",
         "log_config": None,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import io
 import json
-import ssl
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,10 +15,10 @@ import numpy as np
 import openai
 import pytest
 from bark_server.app import BarkServer
+from bark_server.doors import http_connection
 from bark_server.doors.http import HttpDoor
 from bark_server.limits import Limits
 from bark_server.prepared import S_PER_CHARACTER
-from certificates import self_signed
 from harness import RATE_HZ, voice_like
 
 from bark_stream.audio_file import read_audio
@@ -283,18 +282,33 @@ async def test_drain_speaks_out_and_admits_nothing(live: Any) -> None:
     assert len(sound) / 2 / RATE_HZ == pytest.approx(HELLO_S, abs=0.001)
 
 
-async def test_tls(live: Any, tmp_path: Path) -> None:
-    """With the server's certificate this door speaks TLS, too, and nothing else."""
-    certificate = self_signed(tmp_path)
-    url = (await _start(live, tls_cert=certificate)).replace("http:", "https:")
-    trusted = ssl.create_default_context(cafile=certificate)
-    async with openai.AsyncOpenAI(
-        base_url=url, api_key="-", max_retries=0, http_client=httpx.AsyncClient(verify=trusted)
-    ) as client:
-        assert (await client.audio.speech.create(model="tts-1", voice="alloy", input="Yes.")).content
-    async with httpx.AsyncClient() as http:
-        with pytest.raises(httpx.TransportError):
-            await http.get(f"{url.replace('https:', 'http:')}/models")
+@pytest.mark.parametrize("begun", [b"", b"POST /v1/audio/spee"])
+async def test_connection_that_asks_for_nothing_is_cut(
+    live: Any, begun: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever opens a connection and does not finish asking does not keep it, not even after a first request."""
+    monkeypatch.setattr(http_connection, "PATIENCE_S", 0.1)
+    server = await live.start(http_port=0)
+    port = int(_base_url(server).split(":")[2].split("/")[0])
+    for first in (b"", b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(first + begun)
+        with contextlib.suppress(ConnectionError):
+            await asyncio.wait_for(reader.read(), 20)
+        writer.close()
+
+
+async def test_connections_too_many_are_cut(live: Any) -> None:
+    """Those that are there go on."""
+    server = await live.start(http_port=0, limits=Limits(max_connections=2))
+    port = int(_base_url(server).split(":")[2].split("/")[0])
+    links = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+    with contextlib.suppress(ConnectionError):
+        assert await asyncio.wait_for(links[2][0].read(), 20) == b""
+    links[0][1].write(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b" 200 " in await asyncio.wait_for(links[0][0].readline(), 20)
+    for _, writer in links:
+        writer.close()
 
 
 async def test_failure_of_the_engine_is_the_servers_error(live: Any) -> None:
