@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bark_stream.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from bark_stream.checkpoint.models import with_tied_heads
+from bark_stream.checkpoint.models import with_tied_heads, without_tied_heads
 from bark_stream.checkpoint.storage import Storage
 from bark_stream.cloning import mel_encoder
 from bark_stream.config import ModelConfig
@@ -54,7 +54,7 @@ def export_mini(workspace: Path, folder: Path, storage: Storage = "int8") -> Non
         config=config,
         semantic=run_weights(runs / "semantic"),
         coarse=run_weights(runs / "coarse"),
-        fine=run_weights(runs / "fine"),
+        fine=without_tied_heads(run_weights(runs / "fine"), config, str(runs / "fine")),
         codec=set_usage(fold_loudness(codec_weights(workspace)), 1.0),
         tokenizer=build_tokenizer().to_str(),
         voices=VoiceLibrary({name: partial(_same, voice) for name, voice in voices.items()}, config),

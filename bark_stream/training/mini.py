@@ -20,7 +20,7 @@ MAX_NEW_SEMANTIC_TOKENS = 767
 ALIGNMENT_HEAD = (2, 0)
 """(layer, head) of the semantic stage that training ties to the character being spoken."""
 NUM_VOICES = 10
-NOTICE = "mini is still being trained: it has the rhythm of speech, and hardly a word of it"
+NOTICE = "mini is still being trained: about half of its words can be understood"
 """To be taken out when its word error rate is what the model card promises."""
 
 
@@ -92,7 +92,7 @@ def mini_config() -> ModelConfig:
             codebook_size=codec.CODEBOOK_SIZE,
         ),
         notice=NOTICE,
-        sampling=SamplingConfig(text_temperature=0.6, waveform_temperature=0.6, fine_temperature=0.4),
+        sampling=SamplingConfig(text_temperature=0.4, waveform_temperature=0.4, fine_temperature=0.2),
         voice_aliases={f"v2/en_speaker_{i}": f"en_speaker_{i}" for i in range(NUM_VOICES)},
         default_voice="en_speaker_0",
     )
