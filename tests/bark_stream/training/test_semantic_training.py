@@ -66,9 +66,9 @@ def test_a_model_that_can_spell_is_only_taught_to_speak(model: CausalGPT, clips:
 def test_spelling_loss_falls_within_a_few_steps(model: CausalGPT, clips: tuple[list[Clip], list[Clip]]) -> None:
     """Two letters are learned at once."""
     training = SemanticTraining(model, clips[0], mini_config().semantic, TRAINING, clips[1])
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
     losses = []
-    for step in range(6):
+    for step in range(8):
         loss = training(0, np.random.default_rng(step))["spelling"]
         optimiser.zero_grad()
         loss.backward()
