@@ -106,8 +106,8 @@ class FineRemake:
         for codebook in range(config.coarse.num_codebooks, config.fine.num_codebooks):
             logits = self._model(codebook, made, num_codes=config.codec.codebook_size, first_frame=first_frame)
             logits = logits / config.sampling.fine_temperature
-            drawn = torch.distributions.Categorical(logits=logits).sample()
-            made[:, first_frame:, codebook] = drawn
+            drawn = torch.multinomial(logits.softmax(-1).flatten(0, 1), 1)
+            made[:, first_frame:, codebook] = drawn.view(logits.shape[:2])
         return made.transpose(1, 2)
 
 
