@@ -24,10 +24,11 @@ from bark_stream.config import ChunkPolicy, ModelConfig, SamplingConfig
 from bark_stream.errors import EmptyText
 from bark_stream.events import Chunk, Event
 from bark_stream.fine import FineStage
-from bark_stream.pipeline import Pipeline, SentenceRun, Stage, StageTime
+from bark_stream.pipeline import Pipeline
 from bark_stream.precision import Precision, resolve_precision
 from bark_stream.provenance import VoiceOrigin
 from bark_stream.semantic import SemanticStage
+from bark_stream.sentence_run import SentenceRun, Stage, StageTime
 from bark_stream.sentences import Sentence, SentencePolicy, SentenceStream
 from bark_stream.state import SpeechState
 from bark_stream.text import TextEncoder

@@ -16,7 +16,8 @@ Carry = Literal["voice", "last", "anchored"]
 SamplingOrder = Literal["suno", "hugging_face"]
 
 
-def _require(condition: bool, field_name: str, problem: str) -> None:
+def require(condition: bool, field_name: str, problem: str) -> None:
+    """Raises: ConfigError unless `condition` holds."""
     if not condition:
         raise ConfigError(field_name, problem)
 
@@ -44,8 +45,8 @@ class TransformerConfig:
             "input_vocab_size",
             "output_vocab_size",
         ):
-            _require(getattr(self, name) > 0, name, "must be positive")
-        _require(self.hidden_size % self.num_heads == 0, "hidden_size", "must be a multiple of num_heads")
+            require(getattr(self, name) > 0, name, "must be positive")
+        require(self.hidden_size % self.num_heads == 0, "hidden_size", "must be a multiple of num_heads")
 
     @property
     def head_size(self) -> int:
@@ -73,18 +74,18 @@ class SemanticConfig:
     """(layer, head) pairs whose attention follows the text, where the training made some."""
 
     def __post_init__(self) -> None:
-        _require(self.vocab_size <= self.pad_token, "pad_token", "must not be a semantic token")
-        _require(
+        require(self.vocab_size <= self.pad_token, "pad_token", "must not be a semantic token")
+        require(
             self.pad_token < self.transformer.output_vocab_size,
             "pad_token",
             "lies outside the output vocabulary",
         )
-        _require(
+        require(
             self.max_text_tokens == self.max_history_tokens,
             "max_history_tokens",
             "must equal max_text_tokens (they are summed)",
         )
-        _require(
+        require(
             self.num_prefix_positions + self.max_new_tokens - 1 <= self.transformer.block_size,
             "max_new_tokens",
             "does not fit the context window",
@@ -113,8 +114,8 @@ class CoarseConfig:
     """Coarse tokens made before the prefix is laid anew."""
 
     def __post_init__(self) -> None:
-        _require(self.sliding_window_len % self.num_codebooks == 0, "sliding_window_len", "must be whole frames")
-        _require(
+        require(self.sliding_window_len % self.num_codebooks == 0, "sliding_window_len", "must be whole frames")
+        require(
             self.num_prefix_positions + self.max_history_tokens + self.sliding_window_len
             <= self.transformer.block_size,
             "sliding_window_len",
@@ -138,12 +139,12 @@ class FineConfig:
     window_frames: int
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.window_frames <= self.transformer.block_size,
             "window_frames",
             "does not fit the context window",
         )
-        _require(self.max_history_frames < self.window_frames, "max_history_frames", "must be below window_frames")
+        require(self.max_history_frames < self.window_frames, "max_history_frames", "must be below window_frames")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,11 +186,11 @@ class SamplingConfig:
     def __post_init__(self) -> None:
         for name in ("text_temperature", "waveform_temperature", "fine_temperature"):
             value = getattr(self, name)
-            _require(math.isfinite(value) and value >= 0, name, f"must be a number of at least 0, not {value}")
-        _require(self.top_k is None or self.top_k > 0, "top_k", "must be positive")
-        _require(self.top_p is None or 0 < self.top_p <= 1, "top_p", "must be above 0 and at most 1")
-        _require(self.min_eos_p is None or 0 < self.min_eos_p <= 1, "min_eos_p", "must be above 0 and at most 1")
-        _require(
+            require(math.isfinite(value) and value >= 0, name, f"must be a number of at least 0, not {value}")
+        require(self.top_k is None or self.top_k > 0, "top_k", "must be positive")
+        require(self.top_p is None or 0 < self.top_p <= 1, "top_p", "must be above 0 and at most 1")
+        require(self.min_eos_p is None or 0 < self.min_eos_p <= 1, "min_eos_p", "must be above 0 and at most 1")
+        require(
             self.order in get_args(SamplingOrder),
             "order",
             f"is not one of {get_args(SamplingOrder)}",
@@ -217,28 +218,28 @@ class ModelConfig:
     """Said to whoever speaks with this model, such as that it is not fully trained."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.coarse.num_codebooks <= self.fine.num_codebooks,
             "coarse.num_codebooks",
             "exceeds the fine codebooks",
         )
-        _require(
+        require(
             self.fine.num_codebooks <= self.codec.num_quantizers,
             "fine.num_codebooks",
             "exceeds the codec's quantizers",
         )
-        _require(
+        require(
             math.isclose(self.coarse.rate_hz, self.codec.frame_rate_hz),
             "coarse.rate_hz",
             "differs from the codec's frame rate",
         )
-        _require(
+        require(
             self.codec.codebook_size <= self.fine.transformer.output_vocab_size,
             "codec.codebook_size",
             "exceeds the fine vocabulary",
         )
         num_coarse_rows = self.semantic.vocab_size + self.coarse.num_codebooks * self.codec.codebook_size
-        _require(
+        require(
             num_coarse_rows <= self.coarse.transformer.output_vocab_size,
             "coarse.transformer.output_vocab_size",
             "is too small",
@@ -297,36 +298,36 @@ class ChunkPolicy:
 
     def __post_init__(self) -> None:
         if self.chunk_frames is not None:
-            _require(
+            require(
                 len(self.chunk_frames) > 0 and min(self.chunk_frames) > 0,
                 "chunk_frames",
                 "must be positive numbers",
             )
-        _require(
+        require(
             self.coarse_lookahead_tokens is None or self.coarse_lookahead_tokens >= 0,
             "coarse_lookahead_tokens",
             "must be at least 0",
         )
-        _require(self.fine_lookahead_frames >= 0, "fine_lookahead_frames", "must be at least 0")
+        require(self.fine_lookahead_frames >= 0, "fine_lookahead_frames", "must be at least 0")
         if self.fine_window_frames is not None:
-            _require(
+            require(
                 self.fine_window_frames > self.fine_lookahead_frames,
                 "fine_window_frames",
                 "must exceed the look-ahead",
             )
-        _require(
+        require(
             self.carry in get_args(Carry),
             "carry",
             f"is not one of {', '.join(get_args(Carry))}",
         )
-        _require(self.max_silence_s is None or self.max_silence_s > 0, "max_silence_s", "must be positive")
-        _require(
+        require(self.max_silence_s is None or self.max_silence_s > 0, "max_silence_s", "must be positive")
+        require(
             self.max_s_per_character is None or self.max_s_per_character > 0,
             "max_s_per_character",
             "must be positive",
         )
-        _require(self.min_budget_s > 0, "min_budget_s", "must be positive")
-        _require(self.max_repeats is None or self.max_repeats >= 2, "max_repeats", "must be at least 2")
+        require(self.min_budget_s > 0, "min_budget_s", "must be positive")
+        require(self.max_repeats is None or self.max_repeats >= 2, "max_repeats", "must be at least 2")
 
     @classmethod
     def reference(cls, carry: Carry = "voice") -> ChunkPolicy:

@@ -17,9 +17,9 @@ from bark_stream.bark import Bark
 from bark_stream.config import ChunkPolicy, SamplingConfig
 from bark_stream.errors import BarkStreamError, EngineError
 from bark_stream.events import Chunk, Event, SentenceDone, SentenceFailed
-from bark_stream.pipeline import SentenceRun, Stage, StageTime
 from bark_stream.provenance import VoiceOrigin
 from bark_stream.scheduler import Candidate, choose
+from bark_stream.sentence_run import SentenceRun, Stage, StageTime
 from bark_stream.sentences import Sentence
 from bark_stream.state import SpeechState
 

@@ -8,25 +8,24 @@ through. Frames that were decoded are never taken back. Knows no schedule, no th
 
 from __future__ import annotations
 
-import enum
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from bark_stream.alignment import TextWord
-from bark_stream.coarse import CoarseRun, CoarseStage
+from bark_stream.coarse import CoarseStage
 from bark_stream.codec import Codec, CodecState
 from bark_stream.config import ChunkPolicy, ModelConfig, SamplingConfig
 from bark_stream.errors import ConfigError
 from bark_stream.events import Chunk, Event, GuardFired, MouthShape, SentenceDone, Word
 from bark_stream.fine import FineRun, FineStage
 from bark_stream.guards import SilenceState, budget_s, cut_silence, find_loop
-from bark_stream.semantic import SemanticRun, SemanticStage
+from bark_stream.semantic import SemanticStage
+from bark_stream.sentence_run import SentenceRun, Stage
 from bark_stream.state import SpeechState
 from bark_stream.timing import SentenceTiming, TimingClock
 from bark_stream.voice import Voice
@@ -41,60 +40,6 @@ MAX_WARM_VOICES = 64
 """Codec states kept for the next stream of the same voice, some 30 kB each."""
 LAST_WINDOW_STRETCH = 1.5
 """A rest of at most so many chunks is made in one window rather than leaving a crumb."""
-
-
-class Stage(enum.Enum):
-    SEMANTIC = "semantic"
-    COARSE = "coarse"
-    FINE = "fine"
-    CODEC = "codec"
-
-
-@dataclass(slots=True)
-class StageTime:
-    num_tokens: int = 0
-    """Semantic tokens, coarse tokens, codec frames."""
-    compute_s: float = 0.0
-    num_steps: int = 0
-
-
-@dataclass(slots=True)
-class SentenceRun:
-    """One sentence on its way to sound."""
-
-    index: int
-    state: SpeechState
-    """Before this sentence."""
-    policy: ChunkPolicy
-    sampling: SamplingConfig
-    history: Voice | None
-    semantic: SemanticRun
-    coarse: CoarseRun
-    fine_generator: torch.Generator
-    codec: CodecState
-    silence: SilenceState
-    timing: SentenceTiming
-    codes: NDArray[np.int64]
-    """[num_codebooks, T] frames that are complete."""
-    num_undecoded: int = 0
-    """The newest of them, for the codec."""
-    fine: FineRun | None = None
-    """The frames after those, on their way through the fine stage."""
-    num_filling: int = 0
-    """So many of them will be complete; the rest is looked ahead at."""
-    num_windows: int = 0
-    num_samples: int = 0
-    is_finished: bool = False
-    guards: list[str] = field(default_factory=list)
-    times: dict[Stage, StageTime] = field(default_factory=lambda: {stage: StageTime() for stage in Stage})
-
-    @property
-    def num_frames(self) -> int:
-        return int(self.codes.shape[1])
-
-    @property
-    def compute_s(self) -> float:
-        return sum(time_.compute_s for time_ in self.times.values())
 
 
 class Pipeline:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bark_stream.pipeline import Stage
+from bark_stream.sentence_run import Stage
 
 DRY_S = 0.3
 """A stream with less audio than this ahead of its listener is about to run dry."""

@@ -14,9 +14,8 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 from bark_stream.alignment import TextWord
 from bark_stream.config import SemanticConfig
 from bark_stream.errors import CheckpointError, EmptyText, TextTooLong
+from bark_stream.words import words_in
 
-# Han and kana have no spaces between words: each character counts as one.
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff][^\w\s]*|[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+")
 _SPACES = re.compile(r"\s+")
 _TAG = re.compile(r"\[[^\]\n]{0,40}\]")
 _SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -90,7 +89,7 @@ class TextEncoder:
         offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
         starts = [start for start, _ in offsets]
         return tuple(
-            TextWord(match.group(), max(0, bisect_right(starts, match.start()) - 1)) for match in _WORD.finditer(text)
+            TextWord(match.group(), max(0, bisect_right(starts, match.start()) - 1)) for match in words_in(text)
         )
 
     def num_tokens(self, text: str) -> int:

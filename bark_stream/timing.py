@@ -37,7 +37,6 @@ class SentenceTiming:
     """What has been told of one sentence."""
 
     clock: TimingClock
-    num_words: int = 0
     num_shape_tokens: int = 0
     words: list[Word] = field(default_factory=list)
 
@@ -66,11 +65,10 @@ class SentenceTiming:
         starts = list(alignment.starts)
         if is_last:
             starts += [len(tokens)] * (len(alignment.words) - len(starts))
-        new = []
-        while self.num_words < len(starts):
-            first = starts[self.num_words]
-            is_known = self.num_words + 1 < len(starts)
-            last = starts[self.num_words + 1] if is_known else len(tokens)
+        num_told = len(self.words)
+        for index in range(num_told, len(starts)):
+            first = starts[index]
+            last = starts[index + 1] if index + 1 < len(starts) else len(tokens)
             first, last = self._without_silence(first, last, tokens)
             start_s = self.heard_s(first, dropped_blocks)
             if not is_last and start_s >= before_s:
@@ -78,10 +76,8 @@ class SentenceTiming:
             end_s = max(start_s, self.heard_s(last, dropped_blocks))
             if is_last:
                 start_s, end_s = min(start_s, before_s), min(end_s, before_s)
-            new.append(Word(alignment.words[self.num_words].text, start_s, end_s))
-            self.num_words += 1
-        self.words += new
-        return tuple(new)
+            self.words.append(Word(alignment.words[index].text, start_s, end_s))
+        return tuple(self.words[num_told:])
 
     def tell_shapes(
         self, tokens: Sequence[int], dropped_blocks: Sequence[int], *, before_s: float

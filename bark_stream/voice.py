@@ -8,8 +8,6 @@ voice has its provenance in one more array, which other readers pass over. Knows
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bark_stream.config import ModelConfig
-from bark_stream.errors import BadVoice, OutputError
+from bark_stream.errors import BadVoice
 from bark_stream.provenance import Provenance
+from bark_stream.whole_file import whole_file
 
 PARTS = ("semantic_prompt", "coarse_prompt", "fine_prompt")
 """Keys of the arrays in a file, Suno's and Hugging Face's alike."""
@@ -210,21 +209,8 @@ def save_voice(voice: Voice, path: str | Path) -> None:
 
     Raises: OutputError.
     """
-    path = Path(path)
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as exc:
-        raise OutputError(str(path), exc.strerror or str(exc)) from exc
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **_arrays(voice))
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as exc:
-        Path(temporary).unlink(missing_ok=True)
-        raise OutputError(str(path), exc.strerror or str(exc)) from exc
+    with whole_file(Path(path)) as file:
+        np.savez(file, **_arrays(voice))
 
 
 def _arrays(voice: Voice) -> dict[str, Any]:

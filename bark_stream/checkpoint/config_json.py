@@ -7,6 +7,7 @@ import types
 import typing
 from typing import Any, Literal, TypeVar
 
+from bark_stream.config import require
 from bark_stream.errors import ConfigError
 
 T = TypeVar("T")
@@ -22,11 +23,11 @@ def from_json(cls: type[T], values: Any, where: str = "config") -> T:
 
     Raises: ConfigError that names an unknown, missing or ill-typed key.
     """
-    _require(isinstance(values, dict), where, "must be an object")
+    require(isinstance(values, dict), where, "must be an object")
     hints = typing.get_type_hints(cls)
     known = {f.name: f for f in dataclasses.fields(typing.cast(Any, cls))}
     for key in values:
-        _require(key in known, f"{where}.{key}", "is not a known setting")
+        require(key in known, f"{where}.{key}", "is not a known setting")
     arguments = {}
     for name, item in known.items():
         if name in values:
@@ -45,27 +46,22 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             return None
         return _convert(next(a for a in arguments if a is not type(None)), value, where)
     if origin is tuple:
-        _require(isinstance(value, list | tuple), where, "must be a list")
+        require(isinstance(value, list | tuple), where, "must be a list")
         if arguments[-1] is Ellipsis:
             return tuple(_convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-        _require(len(value) == len(arguments), where, f"must have {len(arguments)} items")
+        require(len(value) == len(arguments), where, f"must have {len(arguments)} items")
         return tuple(_convert(a, item, where) for a, item in zip(arguments, value, strict=True))
     if origin is dict:
-        _require(isinstance(value, dict), where, "must be an object")
+        require(isinstance(value, dict), where, "must be an object")
         return {str(k): _convert(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
     if origin is Literal:
-        _require(value in arguments, where, f"must be one of {', '.join(map(str, arguments))}")
+        require(value in arguments, where, f"must be one of {', '.join(map(str, arguments))}")
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    _require(
+    require(
         isinstance(value, hint) and not (hint is int and isinstance(value, bool)),
         where,
         f"must be {hint.__name__}",
     )
     return value
-
-
-def _require(condition: bool, field_name: str, problem: str) -> None:
-    if not condition:
-        raise ConfigError(field_name, problem)

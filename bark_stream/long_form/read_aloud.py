@@ -6,8 +6,6 @@ was at, and ends with the samples it would have had anyway.
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ import numpy as np
 from bark_stream.audio_file import AudioWriter
 from bark_stream.bark import Bark
 from bark_stream.config import ChunkPolicy, SamplingConfig
-from bark_stream.errors import EmptyText, OutputError
+from bark_stream.errors import EmptyText
 from bark_stream.events import Chunk, SentenceDone, Word
 from bark_stream.long_form.captions import CaptionFormat, Cue, cues, written
 from bark_stream.long_form.script import Turn
@@ -27,6 +25,7 @@ from bark_stream.long_form.workspace import Workspace
 from bark_stream.sentences import Sentence
 from bark_stream.state import SpeechState
 from bark_stream.voice import Voice
+from bark_stream.whole_file import whole_file
 
 TURN_PAUSE_S = 0.35
 """Silence between two turns or paragraphs."""
@@ -183,12 +182,6 @@ def _all_cues(workspace: Workspace, sample_rate_hz: int) -> Iterator[Cue]:
 
 def _write_text(path: Path, pieces: Iterable[str]) -> None:
     """The file appears whole or not at all."""
-    try:
-        handle, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            for piece in pieces:
-                file.write(piece)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except OSError as exc:
-        raise OutputError(str(path), exc.strerror or str(exc)) from exc
+    with whole_file(path) as file:
+        for piece in pieces:
+            file.write(piece.encode("utf-8"))

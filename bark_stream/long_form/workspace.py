@@ -7,6 +7,7 @@ last is replaced, whole; what the others hold beyond it is cut off. Knows no mod
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -125,10 +126,9 @@ class Workspace:
         arrays: dict[str, Any] = {
             f"state_{i}": np.frombuffer(blob, np.uint8) for i, blob in enumerate(done.states.values())
         }
-        partial = self.folder / f".{STATE}"
-        with partial.open("wb") as file:
-            np.savez(file, done=np.frombuffer(json.dumps(facts).encode("utf-8"), np.uint8), **arrays)
-        os.replace(partial, self.folder / STATE)
+        packed = io.BytesIO()
+        np.savez(packed, done=np.frombuffer(json.dumps(facts).encode("utf-8"), np.uint8), **arrays)
+        self._replace(self.folder / STATE, packed.getvalue())
 
     def _cut(self, name: str, num_bytes: int) -> BinaryIO:
         file = (self.folder / name).open("ab")

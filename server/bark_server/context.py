@@ -244,15 +244,14 @@ class Context:
         )
 
     def _words(self, sentence: SpokenSentence, num_new: int) -> Words:
-        start_ms = sentence.start_samples * 1000 / self._rate_hz
         return Words(
             context=self.name,
             index=sentence.index,
             words=tuple(
                 WordTime(
                     text=word.text,
-                    start_ms=round(start_ms + word.start_s * 1000),
-                    end_ms=round(start_ms + word.end_s * 1000),
+                    start_ms=self._at_ms(sentence, word.start_s),
+                    end_ms=self._at_ms(sentence, word.end_s),
                 )
                 for word in sentence.words[-num_new:]
             ),
@@ -260,19 +259,22 @@ class Context:
         )
 
     def _visemes(self, sentence: SpokenSentence, shapes: Sequence[MouthShape]) -> Visemes:
-        start_ms = sentence.start_samples * 1000 / self._rate_hz
         return Visemes(
             context=self.name,
             index=sentence.index,
             visemes=tuple(
                 Viseme(
                     shape=shape.shape,
-                    start_ms=round(start_ms + shape.start_s * 1000),
-                    end_ms=round(start_ms + shape.end_s * 1000),
+                    start_ms=self._at_ms(sentence, shape.start_s),
+                    end_ms=self._at_ms(sentence, shape.end_s),
                 )
                 for shape in shapes
             ),
         )
+
+    def _at_ms(self, sentence: SpokenSentence, seconds: float) -> int:
+        """A moment of a sentence on the context's clock."""
+        return round(sentence.start_samples * 1000 / self._rate_hz + seconds * 1000)
 
     def _done(self) -> Done:
         audio_s = self._made_samples / self._rate_hz

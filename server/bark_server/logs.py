@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -31,6 +32,14 @@ class EventLog:
         if not isinstance(notice, AudioSent):
             facts = {field.name: getattr(notice, field.name) for field in dataclasses.fields(notice)}
             self.write(_snake_case(type(notice).__name__), session=session, **facts)
+
+
+def quiet_logger(name: str) -> logging.Logger:
+    """For a library's own messages, which go nowhere: what matters of them is counted and logged by us."""
+    logger = logging.getLogger(name)
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    return logger
 
 
 def _snake_case(name: str) -> str:

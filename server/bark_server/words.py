@@ -5,14 +5,11 @@ Captions and the truth about an interruption come from the same times. Knows no 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bark_stream.events import MouthShape, Word
-
-# Han and kana have no spaces between words: each character counts as one.
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff][^\w\s]*|[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+")
+from bark_stream.words import words_in
 
 DEFAULT_S_PER_CHARACTER = 0.065
 """Of speech, before the context has spoken a sentence of its own."""
@@ -43,7 +40,7 @@ class SpokenSentence:
         """Told so far, in order."""
         self.is_estimated = False
         self._rate_hz = rate_hz
-        self._spans = [(match.group(), match.end()) for match in _WORD.finditer(source)]
+        self._spans = [(match.group(), match.end()) for match in words_in(source)]
         self._exact: list[TimedWord] | None = None
         """As the model tells; None when it does not."""
         self._untold_shapes: list[MouthShape] = []

@@ -13,7 +13,7 @@ from hugging_face_reference import bark_model, save_bark
 from bark_stream.bark import Bark
 from bark_stream.checkpoint import load_checkpoint, random_checkpoint
 from bark_stream.config import ChunkPolicy, ModelConfig, SamplingConfig
-from bark_stream.pipeline import SentenceRun
+from bark_stream.sentence_run import SentenceRun
 from bark_stream.sentences import Sentence
 from bark_stream.state import SpeechState
 from bark_stream.voice import Voice

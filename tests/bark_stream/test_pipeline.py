@@ -18,8 +18,9 @@ from bark_stream.codec import Codec, CodecState
 from bark_stream.config import ChunkPolicy, SamplingConfig
 from bark_stream.events import Chunk, Event, GuardFired, SentenceDone
 from bark_stream.fine import FineStage
-from bark_stream.pipeline import WARM_UP_FRAMES, Pipeline, SentenceRun
+from bark_stream.pipeline import WARM_UP_FRAMES, Pipeline
 from bark_stream.semantic import SemanticStage
+from bark_stream.sentence_run import SentenceRun
 from bark_stream.state import SpeechState
 from bark_stream.voice import Voice
 

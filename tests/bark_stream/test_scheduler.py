@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bark_stream.pipeline import Stage
 from bark_stream.scheduler import Candidate, choose
+from bark_stream.sentence_run import Stage
 
 SEMANTIC, COARSE, FINE, CODEC = Stage.SEMANTIC, Stage.COARSE, Stage.FINE, Stage.CODEC
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 from collections.abc import Iterator
 from functools import partial
@@ -28,6 +27,7 @@ from bark_server.doors import openai, voices_api
 from bark_server.doors.api_error import ApiError, answer_api_error, answer_http_error
 from bark_server.doors.door import Reception
 from bark_server.doors.http_connection import HttpConnection
+from bark_server.logs import quiet_logger
 
 BACKLOG = 256
 FAREWELL_S = 1
@@ -35,8 +35,7 @@ FAREWELL_S = 1
 
 # Uvicorn logs what goes wrong with tracebacks, which may quote the text.
 for _name in ("uvicorn.error", "uvicorn.asgi"):
-    logging.getLogger(_name).addHandler(logging.NullHandler())
-    logging.getLogger(_name).propagate = False
+    quiet_logger(_name)
 
 
 class _Server(uvicorn.Server):

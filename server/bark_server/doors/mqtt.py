@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import math
 import random
 import secrets
@@ -32,6 +31,7 @@ from bark_server.doors.mqtt_link import MqttLink
 from bark_server.errors import ClientError
 from bark_server.hub import Hub
 from bark_server.limits import Limits
+from bark_server.logs import quiet_logger
 from bark_server.messages import encode, error_message
 from bark_server.outlog import Frame
 from bark_server.turns import Turns
@@ -48,9 +48,7 @@ MAX_IN_FLIGHT = 10
 """Messages under way in the connection at a time: the least that known brokers allow."""
 
 # Messages of the library are about single packets; what matters is logged by us.
-_quiet_logger = logging.getLogger("bark_server.mqtt")
-_quiet_logger.addHandler(logging.NullHandler())
-_quiet_logger.propagate = False
+_quiet_logger = quiet_logger("bark_server.mqtt")
 
 
 class MqttDoor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import ssl
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
@@ -24,6 +23,7 @@ from bark_server.config import ServerConfig
 from bark_server.doors.dialect import Dialect
 from bark_server.doors.door import Reception, Refusal
 from bark_server.hub import Hub
+from bark_server.logs import quiet_logger
 from bark_server.messages import PROTOCOL
 from bark_server.outlog import Frame
 from bark_server.pages import PRIVATE_PATHS, Pages, refuse
@@ -37,9 +37,7 @@ HANDSHAKE_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 5.0
 
 # The library logs each failed handshake with a traceback; what matters is counted and logged by us.
-_quiet_logger = logging.getLogger("bark_server.websockets")
-_quiet_logger.addHandler(logging.NullHandler())
-_quiet_logger.propagate = False
+_quiet_logger = quiet_logger("bark_server.websockets")
 
 
 def _nothing() -> None:
