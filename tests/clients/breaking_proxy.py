@@ -30,6 +30,11 @@ class BreakingProxy:
         for writer in self._writers:
             writer.transport.abort()
 
+    @property
+    def num_open(self) -> int:
+        """Sockets, two for each connection that is relayed."""
+        return len(self._writers)
+
     def freeze(self) -> None:
         """Connections that are there pass nothing on any more, and nobody is told."""
         self._frozen |= self._writers
@@ -51,7 +56,13 @@ class BreakingProxy:
             writer.transport.abort()
             return
         self.num_connections += 1
-        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        self._writers.add(writer)
+        try:
+            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        except BaseException:
+            self._writers.discard(writer)
+            writer.transport.abort()
+            raise
         pair = {writer, up_writer}
         self._writers |= pair
         try:

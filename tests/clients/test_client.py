@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,12 +29,16 @@ from bark_client import (
     Words,
 )
 from bark_client.context import Say
-from bark_client.messages import Open
+from bark_client.messages import PROTOCOL, Open
 from bark_client.session import ContextRecord
 from bark_server.app import BarkServer
 from bark_server.limits import Limits
 from breaking_proxy import BreakingProxy
 from prepared_server import Serve, tones
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as serve_sockets
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
 
 TEXT = "Good evening, and welcome. How was your journey? Sit down by the fire, the soup is nearly ready."
 QUICK = Backoff(first_s=0.01, max_s=0.05, total_s=5.0)
@@ -448,3 +455,54 @@ async def test_close_ends_running_turns(server: BarkServer, url: str) -> None:
         client.speak("More.")
     assert server.hub is not None
     assert server.hub.admission.num_contexts == 0
+
+
+async def test_close_lets_go_of_the_socket(serve: Serve) -> None:
+    """A client that is closed leaves no connection behind, whether it was speaking or had nothing to say."""
+    async with serve(speed=1.0) as server, BreakingProxy(server.port) as proxy:
+        async with BarkClient(proxy.url):
+            pass
+        async with BarkClient(proxy.url) as client:
+            async for _packet in client.speak(TEXT):
+                break
+        await asyncio.wait_for(until(lambda: proxy.num_open == 0), 5)
+        assert proxy.num_connections == 2
+
+
+async def test_close_lets_go_of_a_socket_that_answers_nothing(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A goodbye that nobody answers is not waited for longer than said."""
+    monkeypatch.setattr("bark_client.client.GOODBYE_S", 0.05)
+    async with serve(speed=1.0) as server, BreakingProxy(server.port) as proxy:
+        async with BarkClient(proxy.url) as client:
+            async for _packet in client.speak(TEXT):
+                break
+            proxy.freeze()
+        await asyncio.wait_for(until(lambda: proxy.num_open == 0), 2)
+
+
+async def test_close_while_coming_back_lets_go_of_the_new_socket() -> None:
+    """A client that is closed before the server has answered `resume` leaves no connection behind either."""
+    first_lines = Path(__file__).parent.parent / "sessions" / "resume.jsonl"
+    ready, _, opened = (json.loads(line) for line in first_lines.read_text().splitlines()[:3])
+    sockets: list[ServerConnection] = []
+
+    async def answer_no_resume(socket: ServerConnection) -> None:
+        sockets.append(socket)
+        await socket.send(json.dumps(ready["server"]))
+        if len(sockets) == 1:
+            await socket.recv()
+            await socket.send(json.dumps(opened["server"]))
+        with suppress(ConnectionClosed):
+            while True:
+                await socket.recv()
+
+    subprotocols = [Subprotocol(PROTOCOL)]
+    async with serve_sockets(answer_no_resume, "127.0.0.1", 0, subprotocols=subprotocols) as server:
+        host, port = server.sockets[0].getsockname()
+        async with BarkClient(f"ws://{host}:{port}", backoff=QUICK) as client:
+            turn = await client.open(context="a")
+            await until(lambda: turn.opened is not None)
+            sockets[0].transport.abort()
+            await until(lambda: len(sockets) == 2)
+            assert not client.is_connected
+        await asyncio.wait_for(sockets[1].wait_closed(), 5)

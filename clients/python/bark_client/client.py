@@ -21,9 +21,10 @@ from typing import TypeAlias
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
 
 from bark_client.backoff import Backoff
-from bark_client.connection import Connector, next_ready
+from bark_client.connection import Connector, hang_up, next_ready
 from bark_client.context import Context, Say
 from bark_client.errors import (
     BarkClientError,
@@ -40,11 +41,12 @@ from bark_client.session import ClientSession, ContextEvent, Unheard
 logger = logging.getLogger("bark_client")
 
 GOODBYE_S = 1.0
-"""How long a client that is closed tries to tell the server what it need not finish."""
+"""How long a client that is closed tries to tell the server what it need not finish, and then that it goes."""
 
 _OUR_FAULT = frozenset({1002, 1003, 1007, 1008, 1009})
 """Close codes after which a new socket would end the same way."""
 
+_ASK_AGAIN_S = 0.1
 TextSource: TypeAlias = str | Iterable[str] | AsyncIterable[str]
 
 
@@ -127,11 +129,14 @@ class BarkClient:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=GOODBYE_S)
         runner, self._runner = self._runner, None
-        runner.cancel()
+        while not runner.done():  # `wait_for` loses some cancellations before Python 3.12
+            runner.cancel()
+            await asyncio.wait([runner], timeout=_ASK_AGAIN_S)
         await asyncio.gather(runner, return_exceptions=True)
         socket, self._socket = self._socket, None
         if socket is not None:
-            await socket.close()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(hang_up(socket), GOODBYE_S)
         self._give_up(ConnectionLost("the client was closed"))
 
     async def open(
@@ -230,7 +235,7 @@ class BarkClient:
         return next(name for number in self._names if (name := f"c{number}") not in self._contexts)
 
     def _start(self, options: Open) -> Context:
-        if self._runner is None:
+        if self._runner is None or self._runner.done():
             raise ConnectionLost("the client is not open")
         context = Context(self, self._session.open(options))
         self._contexts[options.context] = context
@@ -268,16 +273,17 @@ class BarkClient:
             raise
 
     async def _read_and_come_back(self, socket: ClientConnection) -> None:
-        """Read until the socket breaks, connect again, and so on."""
+        """Read until the socket breaks, connect again, and so on. When cancelled, `_socket` is left to be closed."""
         while True:
+            code = CloseCode.NORMAL_CLOSURE
             try:
                 reason = await self._read(socket)
             except ProtocolViolation as violation:
-                await socket.close(1002)
-                self._give_up(violation)
+                code = CloseCode.PROTOCOL_ERROR
                 reason = str(violation)
-            finally:
-                self._socket = None
+                self._give_up(violation)
+            self._socket = None
+            await hang_up(socket, code)
             logger.info("connection closed (%s)", reason)
             socket = await self._come_back()
 
@@ -329,15 +335,20 @@ class BarkClient:
 
     async def _restore(self, socket: ClientConnection, ready: Ready) -> ClientConnection:
         """Bring the session over to a new socket."""
-        resume = self._session.resume_message()
-        if resume is not None:
-            await socket.send(resume)
-            with suppress(ServerError):  # resume_expired: the new session stands
-                ready = await next_ready(socket)
-        async with self._turn:
-            frames, lost = self._session.restore(ready)
-            self._socket = socket
-            await self._send(socket, frames)
+        try:
+            resume = self._session.resume_message()
+            if resume is not None:
+                await socket.send(resume)
+                with suppress(ServerError):  # resume_expired: the new session stands
+                    ready = await next_ready(socket)
+            async with self._turn:
+                frames, lost = self._session.restore(ready)
+                self._socket = socket
+                await self._send(socket, frames)
+        except BaseException:
+            self._socket = None
+            socket.transport.abort()
+            raise
         for name, error in lost:
             self._hand_over(name, error)
         return socket

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.frames import CloseCode
 from websockets.typing import Subprotocol
 
 from bark_client.errors import ConnectionFailed, ProtocolViolation, ServerBusy, Unauthorized
@@ -86,6 +87,14 @@ async def next_ready(socket: ClientConnection) -> Ready:
             return message
         if isinstance(message, Error):
             raise message.as_exception()
+
+
+async def hang_up(socket: ClientConnection, code: int = CloseCode.NORMAL_CLOSURE) -> None:
+    """Say goodbye and let go of the line; it is let go even when this is cancelled in the middle."""
+    try:
+        await socket.close(code)
+    finally:
+        socket.transport.abort()
 
 
 def stream_url(url: str) -> str:
