@@ -144,6 +144,46 @@ class CoarseTraining:
         return flat
 
 
+class CoarseRemake:
+    """Codes as the coarse stage makes them from semantic tokens, each drawn after the true ones before it.
+
+    So they stay in step with the true sound, and whoever learns from them learns which mistakes the stage makes.
+    """
+
+    def __init__(self, model: CausalGPT, config: ModelConfig) -> None:
+        self._model = model.eval()
+        self._config = config
+
+    @torch.inference_mode()
+    def __call__(self, semantic: Tensor, codes: Tensor, first_frame: int) -> Tensor:
+        """Draw the coarse codebooks anew.
+
+        Args:
+            semantic: [B, S] int64 tokens from the moment at which the codes begin, padded with the pad token.
+            codes: [B, K, T] int64 true codes.
+            first_frame: of those to be drawn.
+        Returns: [B, K, T] int64, a copy; codebooks of the fine stage as they were.
+        """
+        config, size = self._config, self._config.codec.codebook_size
+        num_codebooks = config.coarse.num_codebooks
+        offsets = config.semantic.vocab_size + size * torch.arange(num_codebooks)
+        made = codes.clone()
+        flat = (codes[:, :num_codebooks].transpose(1, 2) + offsets).flatten(1)
+        infer = torch.full((len(codes), 1), config.coarse.infer_token)
+        positions = torch.cat(
+            [torch.arange(semantic.shape[1]), config.coarse.max_semantic_tokens + torch.arange(flat.shape[1])]
+        )
+        ids = torch.cat([semantic, infer, flat[:, :-1]], 1)
+        hidden = forward_at(self._model, self._model.embed(ids), positions[None])[:, semantic.shape[1] :]
+        for codebook in range(num_codebooks):
+            start = config.semantic.vocab_size + codebook * size
+            wanted = hidden[:, first_frame * num_codebooks + codebook :: num_codebooks]
+            logits = self._model.logits(wanted, slice(start, start + size)) / config.sampling.waveform_temperature
+            drawn = torch.distributions.Categorical(logits=logits).sample()  # type: ignore[no-untyped-call]
+            made[:, codebook, first_frame:] = drawn
+        return made
+
+
 def init_coarse(model: CausalGPT, config: ModelConfig, codebooks: Tensor | None, seed: int) -> None:
     """Initial weights with time in the positions and the first layer's heads on the right semantic tokens.
 

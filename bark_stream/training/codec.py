@@ -9,7 +9,6 @@ codes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,8 +30,6 @@ DIMENSION = 128
 LOUDNESS = 10.0
 """Speech is brought near unit RMS inside the codec; folded into its first and last layer on export."""
 LOG_FLOOR = 0.01
-HISTORY_FRAMES = 64
-"""Of true codes, before those that the decoder learns from."""
 FIT_BATCHES, FIT_ITERATIONS = 60, 12
 USUAL_FRAMES_PER_STEP = 128.0
 RESTART_EVERY_STEPS = 20
@@ -173,7 +170,7 @@ class CodecTraining:
             losses["wave"] = 10 * F.mse_loss(made, true)
         else:
             ramp = min(1.0, (step - config.waveform_steps) / config.ramp_steps)
-            error = (1 - ramp) * F.mse_loss(made, true) + F.mse_loss(_pre_emphasised(made), _pre_emphasised(true))
+            error = (1 - ramp) * F.mse_loss(made, true) + F.mse_loss(pre_emphasised(made), pre_emphasised(true))
             losses["wave"] = config.wave_weight * error
             losses["mel"] = ramp * config.mel_weight * self._distance(made, true)
         return {"loss": torch.stack(list(losses.values())).sum()} | losses
@@ -244,68 +241,6 @@ def _rows(latent: Tensor) -> Tensor:
     return latent.transpose(1, 2).flatten(0, 1)
 
 
-Remake = Callable[[Tensor, int], Tensor]
-"""([B, K, T] true codes, first frame) -> the same with the upper codebooks from that frame on as the fine stage makes
-them."""
-
-
-class DecoderTraining:
-    """Losses of the decoder alone, from codes that no longer change, so that the stages can learn beside it.
-
-    Some codes are true, some as the fine stage makes them: the decoder learns which codebooks to believe.
-    """
-
-    def __init__(
-        self,
-        model: CodecModel,
-        codes: list[npt.NDArray[np.int16]],
-        sounds: list[npt.NDArray[np.int16]],
-        config: CodecTrainingConfig,
-        remake: Remake | None = None,
-    ) -> None:
-        """`codes`: [K, T] each, and the `sounds` [T * 320 or more] that they were encoded from."""
-        for module in (model.encoder, model.quantizer):
-            module.requires_grad_(False)
-        self._model = model
-        self._codes, self._sounds = codes, sounds
-        self._config = config
-        self._remake = remake
-        self._distance = LogMelDistance()
-        self._num_frames = config.crop_samples // HOP_SAMPLES
-        lengths = np.array([max(0, c.shape[1] - HISTORY_FRAMES - self._num_frames) for c in codes], np.float64)
-        self._weights = lengths / lengths.sum()
-
-    def __call__(self, step: int, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Losses of one step: loss, log-mel distance, waveform error."""
-        codes, sounds = [], []
-        for index in rng.choice(len(self._codes), self._config.batch_size, p=self._weights):
-            first = int(rng.integers(0, self._codes[index].shape[1] - HISTORY_FRAMES - self._num_frames))
-            last = first + HISTORY_FRAMES + self._num_frames
-            codes.append(self._codes[index][:, first:last])
-            sound = self._sounds[index][(first + HISTORY_FRAMES) * HOP_SAMPLES : last * HOP_SAMPLES]
-            sounds.append(np.pad(sound, (0, self._num_frames * HOP_SAMPLES - len(sound))))
-        true_codes = torch.from_numpy(np.stack(codes).astype(np.int64))
-        with torch.no_grad():
-            latent = self._model.quantizer.decode(self._heard(true_codes).transpose(0, 1))
-        true = torch.from_numpy(np.stack(sounds).astype(np.float32)) * (LOUDNESS / 32768.0)
-        made = self._model.decoder(latent)[:, 0]
-        wave = F.mse_loss(_pre_emphasised(made), _pre_emphasised(true))
-        mel = self._distance(made, true)
-        return {
-            "loss": self._config.wave_weight * wave + self._config.mel_weight * mel,
-            "mel": mel,
-            "wave": wave,
-        }
-
-    def _heard(self, codes: Tensor) -> Tensor:
-        """[B, K, H + T] -> [B, K, T] what the decoder is given; the first half of the batch is remade."""
-        heard = codes[..., HISTORY_FRAMES:].clone()
-        if self._remake is not None:
-            half = len(codes) // 2
-            heard[:half] = self._remake(codes[:half], HISTORY_FRAMES)[..., HISTORY_FRAMES:]
-        return heard
-
-
 def fold_loudness(state: dict[str, Tensor], *, factor: float = LOUDNESS) -> dict[str, Tensor]:
     """State dict of the same codec for sound that is softer by `factor`, without the probe.
 
@@ -331,5 +266,6 @@ def _last_layer(state: dict[str, Tensor]) -> int:
     return max(int(name.split(".")[2]) for name in state if name.startswith("decoder.model."))
 
 
-def _pre_emphasised(sound: Tensor) -> Tensor:
+def pre_emphasised(sound: Tensor) -> Tensor:
+    """What waveforms are compared as: high frequencies count as much as low ones."""
     return sound[..., 1:] - 0.9 * sound[..., :-1]

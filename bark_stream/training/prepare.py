@@ -6,8 +6,9 @@ processes can share the numbers among themselves. Knows no model.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,15 @@ from bark_stream.training.semantic_tokens import TOKEN_RATE_HZ, SemanticVocabula
 from bark_stream.training.shards import Clip, write_shard
 from bark_stream.training.sounds import render_sound
 from bark_stream.training.teacher import SAMPLE_RATE_HZ, FloatArray, IntArray, Teacher
-from bark_stream.training.voices import SPEAKERS, Speaker, render
+from bark_stream.training.voices import FIRST_STRANGER, SPEAKERS, render, speaker_of
 
 CLIPS_PER_SHARD = 100
 TEXTS_PER_SPELLING_SHARD = 2000
 CLIPS_IN_A_ROW = 4
 """A speaker says this many sentences in a row, so that a prompt can be the one before."""
-KINDS = ("speech", "expressive", "alignment", "expressive_alignment", "spelling")
-"""Sentences with sound, the same with brackets, notes, capitals and pauses, both without sound, and which phone each
-letter stands for."""
+KINDS = ("speech", "expressive", "alignment", "expressive_alignment", "spelling", "strangers")
+"""Sentences with sound, the same with brackets, notes, capitals and pauses, both without sound, which phone each
+letter stands for, and sentences of speakers who do not come back."""
 NO_PHONE = -1
 """Token of a letter that no phone begins at."""
 _TAG = re.compile(r"\[(laughs|sighs|gasps|clears throat|music)\]")
@@ -64,18 +65,29 @@ def prepare(
                     path, (reader.spelled(next(words if n % 2 else corpus)) for n in range(TEXTS_PER_SPELLING_SHARD))
                 )
             else:
-                write_shard(path, _clips(corpus, reader, rng, with_sound="alignment" not in kind))
+                speakers = _speakers(kind, number, rng)
+                write_shard(path, _clips(corpus, reader, rng, speakers))
         on_shard(number)
 
 
-def _clips(corpus: Corpus, reader: Reader, rng: np.random.Generator, *, with_sound: bool) -> list[Clip]:
+def _speakers(kind: str, shard: int, rng: np.random.Generator) -> Iterator[int]:
+    """Who says the next sentences; -1 is nobody."""
+    for run in itertools.count():
+        if "alignment" in kind:
+            yield -1
+        elif kind == "strangers":
+            yield FIRST_STRANGER + shard * CLIPS_PER_SHARD + run
+        else:
+            yield 0 if rng.random() < 0.2 else int(rng.integers(len(SPEAKERS)))
+
+
+def _clips(corpus: Corpus, reader: Reader, rng: np.random.Generator, speakers: Iterator[int]) -> list[Clip]:
     clips: list[Clip] = []
-    speaker = 0
     while len(clips) < CLIPS_PER_SHARD:
         if len(clips) % CLIPS_IN_A_ROW == 0:
-            speaker = 0 if rng.random() < 0.2 else int(rng.integers(len(SPEAKERS)))
-        speed = float(rng.uniform(0.9, 1.15)) if with_sound else 1.0
-        clip = reader.clip(next(corpus), speaker if with_sound else -1, speed, rng)
+            speaker = next(speakers)
+        speed = float(rng.uniform(0.9, 1.15)) if speaker >= 0 else 1.0
+        clip = reader.clip(next(corpus), speaker, speed, rng)
         if clip is not None:
             clips.append(clip)
     return clips
@@ -140,7 +152,7 @@ class Reader:
         tokens = self._vocabulary.sound(name)
         sound = np.zeros(0, np.float32)
         if speaker >= 0:
-            sound = render_sound(name, self._teacher, SPEAKERS[speaker], rng)
+            sound = render_sound(name, self._teacher, speaker_of(speaker), rng)
         return tokens, np.linspace(0, num_chars - 1, len(tokens), dtype=np.float32), sound
 
     def _speech(
@@ -152,7 +164,6 @@ class Reader:
         tokens, chars = tokens_of_reading(reading, self._vocabulary)
         sound = np.zeros(0, np.float32)
         if speaker >= 0:
-            chosen: Speaker = SPEAKERS[speaker]
             # Cut to what the tokens stand for, so that the next piece starts in step.
-            sound = render(reading, chosen, rng)[: round(len(tokens) / TOKEN_RATE_HZ * SAMPLE_RATE_HZ)]
+            sound = render(reading, speaker_of(speaker), rng)[: round(len(tokens) / TOKEN_RATE_HZ * SAMPLE_RATE_HZ)]
         return tokens, chars, sound

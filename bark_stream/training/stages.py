@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from bark_stream.cloning.mel_encoder import MelEncoder, MelEncoderConfig
 from bark_stream.config import ModelConfig
 from bark_stream.errors import CheckpointError, ConfigError
-from bark_stream.training.coarse import CoarseTraining, CoarseTrainingConfig, init_coarse
-from bark_stream.training.codec import CodecModel, CodecTraining, CodecTrainingConfig, DecoderTraining
+from bark_stream.training.coarse import CoarseRemake, CoarseTraining, CoarseTrainingConfig, init_coarse
+from bark_stream.training.codec import CodecModel, CodecTraining, CodecTrainingConfig
+from bark_stream.training.decoder import DecoderTraining
 from bark_stream.training.fine import FineRemake, FineTraining, FineTrainingConfig, init_fine
 from bark_stream.training.mini import NUM_SEMANTIC, mini_config
 from bark_stream.training.run import CHECKPOINT, Progress, RunConfig, StepFunction, train
@@ -29,7 +30,7 @@ from bark_stream.training.streams import Stream, encode_shard, group_clips, read
 from bark_stream.transformer import CausalGPT, FineGPT
 
 PARTS = ("codec", "decoder", "semantic", "coarse", "fine", "semantic_encoder")
-SOUND_KINDS = ("speech", "expressive", "pairs")
+SOUND_KINDS = ("speech", "expressive", "strangers", "pairs")
 TEXT_KINDS = ("alignment", "expressive_alignment", "pairs")
 SPELLING_KIND = "spelling"
 SHARDS, STREAMS, RUNS = "shards", "streams", "runs"
@@ -114,7 +115,7 @@ def build_part(part: str, workspace: Path) -> Part:
             return Part(model=fine, step=FineTraining(fine, streams, config, FineTrainingConfig()))
         case _:
             encoder = MelEncoder(MelEncoderConfig(num_classes=NUM_SEMANTIC))
-            clips = [c for kind in ("speech", "expressive") for c in read_shards(workspace / SHARDS, kind)]
+            clips = [c for kind in ("speech", "expressive", "strangers") for c in read_shards(workspace / SHARDS, kind)]
             return Part(model=encoder, step=SemanticEncoderTraining(encoder, clips))
 
 
@@ -183,19 +184,27 @@ def _decoder(workspace: Path, config: ModelConfig) -> Part:
     model = CodecModel(config.codec.num_filters)
     path = _existing(workspace / RUNS / "codec" / CHECKPOINT)
     model.load_state_dict(torch.load(path, weights_only=True)["model"])
-    codes, sounds = [], []
+    streams, sounds = [], []
     for path in sorted(streams_folder(workspace).glob("*.npz")):
         clips = list(read_shard(workspace / SHARDS / path.name))
         for group, stream in zip(group_clips(clips), read_streams(path), strict=True):
-            codes.append(stream.codes)
+            streams.append(stream)
             sounds.append(np.concatenate([sound_of_tokens(clip) for clip in group]))
-    if not codes:
+    if not streams:
         raise CheckpointError(str(workspace / STREAMS), "holds no codes of this codec; encode first")
-    step = DecoderTraining(model, codes, sounds, CodecTrainingConfig(batch_size=8), _remake(workspace, config))
+    step = DecoderTraining(
+        model,
+        streams,
+        sounds,
+        config,
+        CodecTrainingConfig(batch_size=8),
+        fine=_fine_remake(workspace, config),
+        coarse=_coarse_remake(workspace, config),
+    )
     return Part(model=model, step=step)
 
 
-def _remake(workspace: Path, config: ModelConfig) -> FineRemake | None:
+def _fine_remake(workspace: Path, config: ModelConfig) -> FineRemake | None:
     """The fine stage as it is now; None before it has been trained."""
     path = workspace / RUNS / "fine" / CHECKPOINT
     if not path.exists():
@@ -203,6 +212,16 @@ def _remake(workspace: Path, config: ModelConfig) -> FineRemake | None:
     fine = FineGPT(config.fine.transformer, num_codebooks=config.fine.num_codebooks, num_codebooks_given=1)
     fine.load_state_dict(torch.load(path, weights_only=True)["model"])
     return FineRemake(fine, config)
+
+
+def _coarse_remake(workspace: Path, config: ModelConfig) -> CoarseRemake | None:
+    """The coarse stage as it is now; None before it has been trained."""
+    path = workspace / RUNS / "coarse" / CHECKPOINT
+    if not path.exists():
+        return None
+    coarse = CausalGPT(config.coarse.transformer)
+    coarse.load_state_dict(torch.load(path, weights_only=True)["model"])
+    return CoarseRemake(coarse, config)
 
 
 def _sound_shards(workspace: Path) -> list[Path]:

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from bark_stream.checkpoint import build_models, load_checkpoint
+from bark_stream.coarse import CoarseStage
 from bark_stream.codec import Codec
 from bark_stream.errors import CheckpointError, ConfigError
 from bark_stream.training import codec as codec_training
-from bark_stream.training.coarse import init_coarse
+from bark_stream.training.coarse import CoarseRemake, init_coarse
 from bark_stream.training.codec import CodecModel, fit_codebooks, fold_loudness, restart_unused
 from bark_stream.training.export import export_mini, run_weights, weights_to_start_from
 from bark_stream.training.fine import FineRemake
@@ -92,6 +93,30 @@ def test_decoder_goes_on_with_codes_of_the_fine_stage(workspace: Path) -> None:
     assert not torch.equal(made[:, 2:, 30:], codes[:, 2:, 30:])
     pace = dataclasses.replace(default_pace("decoder"), num_steps=2, log_every_steps=1)
     assert train_part("decoder", workspace, pace) == 2
+
+
+def test_coarse_codes_are_remade_as_the_stage_would_make_them(workspace: Path) -> None:
+    """After the true codes, from the semantic tokens of the same moment, each codebook from its own rows."""
+    config = mini_config()
+    sure = dataclasses.replace(config, sampling=dataclasses.replace(config.sampling, waveform_temperature=1e-6))
+    model = CausalGPT(config.coarse.transformer).eval()
+    model.load_state_dict(run_weights(workspace / "runs" / "coarse"))
+    stream = workspace_streams(workspace)[3]
+    codes = torch.from_numpy(stream.codes[None, :, :40].astype(np.int64))
+    semantic = torch.from_numpy(stream.semantic[None, : config.coarse.max_semantic_tokens].astype(np.int64))
+    made = CoarseRemake(model, sure)(semantic, codes, 30)
+    assert torch.equal(made[..., :30], codes[..., :30])
+    assert torch.equal(made[:, 2:], codes[:, 2:])
+
+    stage = CoarseStage(model, sure, 1)
+    run = stage.begin(None, sampling=sure.sampling, generator=torch.Generator())
+    run.semantic += semantic[0].tolist()
+    offsets = config.semantic.vocab_size + config.codec.codebook_size * torch.arange(2)
+    run.tokens += (codes[0, :2, :30].T + offsets).flatten().tolist()
+    stage.open_window(run, 2)
+    while run.is_window_open:
+        stage.step([run])
+    assert stage.codes(run, 30)[0, 0] == made[0, 0, 30]
 
 
 def _fine(workspace: Path) -> FineGPT:

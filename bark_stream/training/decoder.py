@@ -1,0 +1,99 @@
+"""Training of the codec's decoder alone, on codes as the stages make them. Knows no encoder."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bark_stream.config import ModelConfig
+from bark_stream.training.coarse import CoarseRemake
+from bark_stream.training.codec import (
+    HOP_SAMPLES,
+    LOUDNESS,
+    CodecModel,
+    CodecTrainingConfig,
+    LogMelDistance,
+    pre_emphasised,
+)
+from bark_stream.training.fine import FineRemake
+from bark_stream.training.streams import Stream, shares
+
+HISTORY_FRAMES = 64
+"""Of true codes, before those that the decoder learns from."""
+
+
+class DecoderTraining:
+    """Losses of the decoder alone, from codes that no longer change, so that the stages can learn beside it.
+
+    Some codes are true, some as the fine stage makes them of true coarse ones, some as both stages make them: the
+    decoder learns which codebooks to believe, and to smooth over the mistakes that it will hear.
+    """
+
+    def __init__(
+        self,
+        model: CodecModel,
+        streams: list[Stream],
+        sounds: list[npt.NDArray[np.int16]],
+        config: ModelConfig,
+        training: CodecTrainingConfig,
+        *,
+        fine: FineRemake | None = None,
+        coarse: CoarseRemake | None = None,
+    ) -> None:
+        """`sounds`: [T * 320 or more] that the streams' codes [K, T] were encoded from."""
+        for module in (model.encoder, model.quantizer):
+            module.requires_grad_(False)
+        self._model = model
+        self._streams, self._sounds = streams, sounds
+        self._config, self._training = config, training
+        self._fine, self._coarse = fine, coarse
+        self._distance = LogMelDistance()
+        self._num_frames = training.crop_samples // HOP_SAMPLES
+        lengths = [max(0, s.codes.shape[1] - HISTORY_FRAMES - self._num_frames - 2) for s in streams]
+        self._weights = shares(streams, np.array(lengths, np.float64))
+
+    def __call__(self, step: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Losses of one step: loss, log-mel distance, waveform error."""
+        rows = [self._crop(rng) for _ in range(self._training.batch_size)]
+        semantic, codes, sounds = (torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
+        with torch.no_grad():
+            latent = self._model.quantizer.decode(self._heard(semantic, codes).transpose(0, 1))
+        true = sounds.float() * (LOUDNESS / 32768.0)
+        made = self._model.decoder(latent)[:, 0]
+        wave = F.mse_loss(pre_emphasised(made), pre_emphasised(true))
+        mel = self._distance(made, true)
+        return {
+            "loss": self._training.wave_weight * wave + self._training.mel_weight * mel,
+            "mel": mel,
+            "wave": wave,
+        }
+
+    def _crop(
+        self, rng: np.random.Generator
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int16]]:
+        """Semantic tokens [S], codes [K, H + T] from the same moment on, and the sound [T * 320] of the last T."""
+        index = int(rng.choice(len(self._streams), p=self._weights))
+        stream = self._streams[index]
+        num_frames = HISTORY_FRAMES + self._num_frames
+        ratio = self._config.coarse.rate_hz / self._config.semantic.rate_hz
+        token = int(rng.integers(0, int((stream.codes.shape[1] - num_frames) / ratio)))
+        first = round(token * ratio)
+        slots = self._config.coarse.max_semantic_tokens
+        known = stream.semantic[token : token + slots].astype(np.int64)
+        semantic = np.pad(known, (0, slots - len(known)), constant_values=self._config.coarse.semantic_pad_token)
+        codes = stream.codes[:, first : first + num_frames].astype(np.int64)
+        sound = self._sounds[index][(first + HISTORY_FRAMES) * HOP_SAMPLES : (first + num_frames) * HOP_SAMPLES]
+        return semantic, codes, np.pad(sound, (0, self._num_frames * HOP_SAMPLES - len(sound)))
+
+    def _heard(self, semantic: Tensor, codes: Tensor) -> Tensor:
+        """[B, S] and [B, K, H + T] -> [B, K, T] what the decoder is given: half by both stages, a quarter by fine."""
+        heard = codes.clone()
+        half, most = len(codes) // 2, len(codes) * 3 // 4
+        if self._coarse is not None:
+            heard[:half] = self._coarse(semantic[:half], heard[:half], HISTORY_FRAMES)
+        if self._fine is not None:
+            heard[:most] = self._fine(heard[:most], HISTORY_FRAMES)
+        return heard[..., HISTORY_FRAMES:]
