@@ -26,8 +26,9 @@ demo: $(VENV)/.installed
 	$(BIN)/bark-stream say - -o demo.wav < demo.txt
 	@echo "Listen to demo.wav"
 
+# Two processes, a test file to each in turn: what a file's tests share is made once.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "" --timeout 1800

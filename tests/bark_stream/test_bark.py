@@ -16,7 +16,7 @@ from bark_stream.config import ChunkPolicy
 from bark_stream.errors import BadVoice, EmptyText, TextTooLong, UnknownVoice
 from bark_stream.voice import read_voice, save_voice
 
-POLICY = ChunkPolicy(chunk_frames=(10, 20), min_budget_s=1.0, max_s_per_character=0.01, trim_leading_silence=False)
+POLICY = ChunkPolicy(chunk_frames=(10, 20), min_budget_s=0.6, max_s_per_character=0.01, trim_leading_silence=False)
 
 
 @pytest.fixture(scope="module")

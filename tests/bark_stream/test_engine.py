@@ -21,7 +21,7 @@ from bark_stream.sentences import Sentence
 
 POLICY = ChunkPolicy(
     chunk_frames=(10, 20),
-    min_budget_s=1.2,
+    min_budget_s=0.6,
     max_s_per_character=0.01,
     max_silence_s=None,
     trim_leading_silence=False,
