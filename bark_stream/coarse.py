@@ -10,14 +10,12 @@ that have become known meanwhile. Knows no sound and no schedule: the caller ope
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from bark_stream.config import ModelConfig, SamplingConfig
 from bark_stream.errors import EngineError
@@ -119,16 +117,16 @@ class CoarseStage:
         """Each run, its window open, gains a token, or a piece of what must be laid before."""
         tokens: list[int] = []
         spans: list[Span] = []
-        drawing: dict[int, list[tuple[CoarseRun, int]]] = defaultdict(list)
+        drawing: list[tuple[CoarseRun, int]] = []
         for run in runs:
             for span, laid in self._next_positions(run):
                 spans.append(span)
                 tokens.extend(laid)
             if not run.unlaid:
-                drawing[len(run.tokens) % self._config.coarse.num_codebooks].append((run, len(spans) - 1))
-        hidden = self._model.step(self._model.embed(torch.tensor(tokens)), spans, self.cache)
-        for codebook, chosen in drawing.items():
-            self._extend([run for run, _ in chosen], hidden[[row for _, row in chosen]], codebook)
+                drawing.append((run, len(spans) - 1))
+        logits = self._model.decode(self._model.embed(torch.tensor(tokens)), spans, self.cache)
+        for run, row in drawing:
+            self._extend(run, logits[row])
 
     def end(self, run: CoarseRun) -> None:
         """Give the run's slot back; safe to call twice."""
@@ -203,13 +201,12 @@ class CoarseStage:
                 return spans
         return [*spans, (Span(run.slot, 1), run.tokens[-1:])]
 
-    def _extend(self, runs: Sequence[CoarseRun], hidden: Tensor, codebook: int) -> None:
-        """Draw the next token of runs that are all at this codebook; hidden: [len(runs), C]."""
+    def _extend(self, run: CoarseRun, logits: NDArray[np.float32]) -> None:
+        """Draw the next token; logits: [num_codebooks · codebook_size]."""
         size = self._config.codec.codebook_size
-        first = self._config.semantic.vocab_size + codebook * size
-        for run, logits in zip(runs, self._model.logits(hidden, slice(first, first + size)), strict=True):
-            token = draw(logits, run.sampling.waveform_temperature, run.sampling, run.generator)
-            run.tokens.append(first + int(token))
+        first = len(run.tokens) % self._config.coarse.num_codebooks * size
+        token = draw(logits[first : first + size], run.sampling.waveform_temperature, run.sampling, run.generator)
+        run.tokens.append(self._config.semantic.vocab_size + first + int(token))
 
 
 def _pieces(tokens: list[int], start: int = 0) -> list[tuple[int, list[int]]]:

@@ -96,6 +96,11 @@ class SemanticConfig:
         """Text summed with history, then the infer token."""
         return self.max_text_tokens + 1
 
+    @property
+    def drawn_rows(self) -> slice:
+        """Of the head: the semantic tokens, and the end behind them (in Bark right behind them)."""
+        return slice(0, self.pad_token + 1)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CoarseConfig:
@@ -249,6 +254,12 @@ class ModelConfig:
     def coarse_tokens_per_semantic(self) -> float:
         """Coarse tokens for one semantic token: 75 / 49.9 · 2 in Bark (generation.py, semantic_to_coarse_ratio)."""
         return self.coarse.rate_hz / self.semantic.rate_hz * self.coarse.num_codebooks
+
+    @property
+    def coarse_rows(self) -> slice:
+        """Of the coarse head: the codebooks, one behind the other."""
+        first = self.semantic.vocab_size
+        return slice(first, first + self.coarse.num_codebooks * self.codec.codebook_size)
 
     @property
     def sample_rate_hz(self) -> int:

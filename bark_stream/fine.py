@@ -105,8 +105,8 @@ class FineStage:
         logits = self._model(
             run.codebook, window[None], num_codes=self._config.codec.codebook_size, first_frame=first_new - first
         )[0]
-        window[first_new - first :, run.codebook] = draw(
-            logits, run.sampling.fine_temperature, run.sampling, run.generator
+        window[first_new - first :, run.codebook] = torch.from_numpy(
+            draw(logits.numpy(), run.sampling.fine_temperature, run.sampling, run.generator)
         )
         run.codebook += 1
         if run.codebook == self._config.fine.num_codebooks:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bark_stream.alignment import TextAlignment, TextWord
@@ -47,11 +49,6 @@ class SemanticStage:
         self._model = model
         self._config = config
         self.cache = KVCache(model.config, num_slots, dtype=model.dtype)
-        end = slice(config.pad_token, config.pad_token + 1)
-        # The end of a sentence is drawn beside the semantic tokens: their rows and its row, and no other.
-        self._is_adjacent = config.pad_token == config.vocab_size
-        self._rows = slice(0, config.vocab_size + 1) if self._is_adjacent else slice(0, config.vocab_size)
-        self._end_row = end
 
     def begin(
         self,
@@ -92,14 +89,12 @@ class SemanticStage:
             spans.append(Span(run.slot, len(embeddings[-1])))
         drawing = [row for row, run in enumerate(runs) if run.num_laid == self._config.num_prefix_positions]
         gaze = self._gaze([runs[row] for row in drawing])
-        hidden = self._model.step(torch.cat(embeddings), spans, self.cache, gaze)
-        if not drawing:
-            return
-        for row, logits in zip(drawing, self._logits(hidden[drawing]), strict=True):
+        logits = self._model.decode(torch.cat(embeddings), spans, self.cache, gaze)
+        for row in drawing:
             run = runs[row]
             if gaze is not None and run.alignment is not None and run.slot in gaze.weights:
                 run.alignment.push(gaze.weights[run.slot].numpy())
-            self._extend(run, logits)
+            self._extend(run, logits[row])
 
     def finish(self, run: SemanticRun) -> None:
         """No more tokens for this run: its sentence ends here."""
@@ -132,14 +127,10 @@ class SemanticStage:
         run.num_laid += len(embeddings)
         return embeddings
 
-    def _logits(self, hidden: Tensor) -> Tensor:
-        """[B, C] -> [B, vocab_size + 1], the end last."""
-        logits = self._model.logits(hidden, self._rows)
-        if self._is_adjacent:
-            return logits
-        return torch.cat([logits, self._model.logits(hidden, self._end_row)], -1)
-
-    def _extend(self, run: SemanticRun, logits: Tensor) -> None:
+    def _extend(self, run: SemanticRun, logits: NDArray[np.float32]) -> None:
+        """logits: [pad_token + 1]; the end is the last, and what lies between it and the semantic tokens nothing."""
+        if self._config.pad_token > self._config.vocab_size:
+            logits = np.append(logits[: self._config.vocab_size], logits[-1:])
         token = draw_semantic(logits, run.sampling, run.generator)
         if token is not None:
             run.tokens.append(token)

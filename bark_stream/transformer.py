@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, TypeAlias, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bark_stream.config import TransformerConfig
 from bark_stream.errors import EngineError
 from bark_stream.kv_cache import KVCache
+
+Floats: TypeAlias = NDArray[np.float32]
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(layer, q, k, v) -> mixed values; all [..., T, H, D]."""
@@ -56,14 +60,20 @@ class Gaze:
             self.weights[slot] = self.weights[slot] + weights if slot in self.weights else weights
 
 
-class Layers(Protocol):
-    """Another way to run a model's blocks and heads."""
+class DecodeGraph(Protocol):
+    """Another way to make a decode step of a causal model, head included."""
 
-    def run(self, x: Tensor, attend: Attend, positions: Sequence[int] | None = None) -> Tensor:
-        """All blocks and the last norm: [..., T, C], or [len(positions), C] of a [T, C] input."""
+    def decode(
+        self, x: Floats, spans: Sequence[Span], starts: Sequence[int], cache: KVCache, gaze: Gaze | None
+    ) -> Floats:
+        """x: [N, C] with positions added -> logits [len(spans), R]; the cache's lengths stay."""
 
-    def logits(self, hidden: Tensor, head: Tensor, rows: slice) -> Tensor:
-        """[B, C] -> [B, len(rows)], `head` being [V, C]."""
+
+class FineLayers(Protocol):
+    """Another way to run the fine model's blocks."""
+
+    def run(self, x: Floats) -> Floats:
+        """All blocks and the last norm: [B, T, C] -> [B, T, C]."""
 
 
 class Attention(nn.Module):
@@ -150,12 +160,14 @@ def _causal_mask(start: int, num_positions: int) -> Tensor | None:
 class CausalGPT(nn.Module):
     """Semantic and coarse stages."""
 
-    layers: Layers | None = None
-    """Runs the blocks in place of this module's own, which it then need not have."""
+    graph: DecodeGraph | None = None
+    """Makes the decode steps in place of this module's own blocks and head, which it then need not have."""
 
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, config: TransformerConfig, rows: slice = slice(None)) -> None:
+        """Args: rows: of the head that can be drawn."""
         super().__init__()
         self.config = config
+        self.rows = rows
         self.transformer = nn.ModuleDict(
             {
                 "wte": nn.Embedding(config.input_vocab_size, config.hidden_size),
@@ -169,7 +181,7 @@ class CausalGPT(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Of what goes from layer to layer, and of keys and values."""
-        return self.lm_head.weight.dtype
+        return cast(Tensor, self.transformer["wpe"].weight).dtype
 
     def embed(self, tokens: Tensor) -> Tensor:
         """tokens: [..., T] int64 below input_vocab_size. Returns [..., T, C] without positions."""
@@ -195,33 +207,32 @@ class CausalGPT(nn.Module):
         Returns: [len(spans), C] hidden state of each span's last position, after the last norm.
         Raises: EngineError if a slot would overflow, or a span starts beyond what its slot holds.
         """
-        starts = [cache.lengths[span.slot] if span.start is None else span.start for span in spans]
-        positions: list[int] = []
-        lasts: list[int] = []
-        for span, start in zip(spans, starts, strict=True):
-            if start > cache.lengths[span.slot]:
-                raise EngineError(f"slot {span.slot} holds {cache.lengths[span.slot]} positions, none at {start}")
-            if start + span.num_positions > cache.block_size:
-                raise EngineError(f"slot {span.slot} is full: the context window has {cache.block_size} positions")
-            positions.extend(range(start, start + span.num_positions))
-            lasts.append(len(positions) - 1)
-        wpe = F.embedding(
-            torch.tensor(positions, device=embeddings.device), cast(Tensor, self.transformer["wpe"].weight)
-        )
+        starts, positions, lasts = _lay(spans, cache)
+        wpe = F.embedding(torch.tensor(positions, device=embeddings.device), self._wpe)
         hidden = self._blocks(embeddings + wpe, _attend_cached(cache, spans, starts, gaze), last_positions=lasts)
-        for span, start in zip(spans, starts, strict=True):
-            cache.advance(span.slot, start + span.num_positions)
+        _advance(spans, starts, cache)
         return hidden
+
+    @torch.inference_mode()
+    def decode(self, embeddings: Tensor, spans: Sequence[Span], cache: KVCache, gaze: Gaze | None = None) -> Floats:
+        """`step` and the head's drawable rows: logits [len(spans), R] of each span's last position."""
+        if self.graph is None:
+            return self.logits(self.step(embeddings, spans, cache, gaze), self.rows).numpy()
+        starts, positions, _ = _lay(spans, cache)
+        x = embeddings.numpy() + self._wpe.numpy()[positions]
+        logits = self.graph.decode(x, spans, starts, cache, gaze)
+        _advance(spans, starts, cache)
+        return logits
 
     def logits(self, hidden: Tensor, rows: slice) -> Tensor:
         """Only the rows of the head that can be drawn: hidden [B, C] -> [B, len(rows)] float32."""
-        if self.layers is not None:
-            return self.layers.logits(hidden, self.lm_head.weight, rows)
         return F.linear(hidden, self.lm_head.weight[rows]).float()
 
+    @property
+    def _wpe(self) -> Tensor:
+        return cast(Tensor, self.transformer["wpe"].weight)
+
     def _blocks(self, x: Tensor, attend: Attend, last_positions: list[int] | None = None) -> Tensor:
-        if self.layers is not None:
-            return self.layers.run(x, attend, last_positions)
         for layer, block in enumerate(cast(nn.ModuleList, self.transformer["h"])):
             x = block(x, layer, attend)
         if last_positions is not None and len(last_positions) < x.shape[0]:
@@ -229,11 +240,34 @@ class CausalGPT(nn.Module):
         return cast(Tensor, self.transformer["ln_f"](x))
 
 
+def _lay(spans: Sequence[Span], cache: KVCache) -> tuple[list[int], list[int], list[int]]:
+    """Where each span starts in its slot, every position in its slot, and which of them are the spans' last.
+
+    Raises: EngineError if a slot would overflow, or a span starts beyond what its slot holds.
+    """
+    starts = [cache.lengths[span.slot] if span.start is None else span.start for span in spans]
+    positions: list[int] = []
+    lasts: list[int] = []
+    for span, start in zip(spans, starts, strict=True):
+        if start > cache.lengths[span.slot]:
+            raise EngineError(f"slot {span.slot} holds {cache.lengths[span.slot]} positions, none at {start}")
+        if start + span.num_positions > cache.block_size:
+            raise EngineError(f"slot {span.slot} is full: the context window has {cache.block_size} positions")
+        positions.extend(range(start, start + span.num_positions))
+        lasts.append(len(positions) - 1)
+    return starts, positions, lasts
+
+
+def _advance(spans: Sequence[Span], starts: Sequence[int], cache: KVCache) -> None:
+    for span, start in zip(spans, starts, strict=True):
+        cache.advance(span.slot, start + span.num_positions)
+
+
 class FineGPT(nn.Module):
     """Fine stage: looks both ways, one embedding table per codebook, heads tied to the tables of the codebooks they
     predict."""
 
-    layers: Layers | None = None
+    layers: FineLayers | None = None
     """Runs the blocks in place of this module's own, which it then need not have."""
 
     def __init__(self, config: TransformerConfig, *, num_codebooks: int, num_codebooks_given: int) -> None:
@@ -277,7 +311,7 @@ class FineGPT(nn.Module):
 
     def _blocks(self, x: Tensor, attend: Attend, first_frame: int) -> Tensor:
         if self.layers is not None:
-            return self.layers.run(x, attend)[:, first_frame:]
+            return torch.from_numpy(self.layers.run(x.numpy()))[:, first_frame:]
         for layer, block in enumerate(cast(nn.ModuleList, self.transformer["h"])):
             x = block(x, layer, attend)
         return cast(Tensor, self.transformer["ln_f"](x[:, first_frame:]))

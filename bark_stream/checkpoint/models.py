@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +12,14 @@ from torch.overrides import TorchFunctionMode
 from bark_stream.checkpoint.checkpoint import Checkpoint, StateDict
 from bark_stream.checkpoint.storage import StoredWeights
 from bark_stream.codec import build_network
-from bark_stream.config import ModelConfig
+from bark_stream.config import ModelConfig, TransformerConfig
 from bark_stream.errors import CheckpointError
 from bark_stream.int8_matrix import Int8Matrix
 from bark_stream.precision import Precision
 from bark_stream.transformer import CausalGPT, FineGPT
 
 ModelT = TypeVar("ModelT", CausalGPT, FineGPT)
+AlignmentHeads: TypeAlias = tuple[tuple[int, int], ...]
 
 
 class Models(NamedTuple):
@@ -62,16 +63,25 @@ def build_models(checkpoint: Checkpoint, precision: Precision = "float32", *, nu
     """
     config, source = checkpoint.config, checkpoint.source
 
-    def build(create: Callable[[], ModelT], weights: StateDict, stage: str) -> ModelT:
-        model = _empty(create, weights, f"{source} ({stage})")
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+    def causal(transformer: TransformerConfig, rows: slice, weights: StateDict, stage: str) -> CausalGPT:
+        model = _empty(lambda: CausalGPT(transformer, rows), weights, f"{source} ({stage})")
         if precision == "int8":
-            _use_int8_layers(model, weights, num_threads)
-        return _fill(model, weights, torch.bfloat16 if precision == "bfloat16" else torch.float32)
+            watched = config.semantic.alignment_heads if stage == "semantic" else ()
+            _use_decode_graph(model, weights, watched, num_threads)
+        return _fill(model, weights, dtype)
+
+    def fine() -> FineGPT:
+        model = _empty(lambda: new_fine_model(config), checkpoint.fine, f"{source} (fine)")
+        if precision == "int8":
+            _use_fine_graph(model, checkpoint.fine, num_threads)
+        return _fill(model, checkpoint.fine, dtype)
 
     return Models(
-        build(lambda: CausalGPT(config.semantic.transformer), checkpoint.semantic, "semantic"),
-        build(lambda: CausalGPT(config.coarse.transformer), checkpoint.coarse, "coarse"),
-        build(lambda: new_fine_model(config), checkpoint.fine, "fine"),
+        causal(config.semantic.transformer, config.semantic.drawn_rows, checkpoint.semantic, "semantic"),
+        causal(config.coarse.transformer, config.coarse_rows, checkpoint.coarse, "coarse"),
+        fine(),
     )
 
 
@@ -144,15 +154,23 @@ def _own_tensors(module: nn.Module) -> dict[str, Tensor]:
     return {name: t for name, t in module.state_dict().items() if not (is_tied and name.startswith("lm_heads."))}
 
 
-def _use_int8_layers(model: CausalGPT | FineGPT, weights: StateDict, num_threads: int) -> None:
-    from bark_stream.int8_layers import Int8Layers  # half a second that other precisions need not wait for
+def _use_decode_graph(model: CausalGPT, weights: StateDict, watched: AlignmentHeads, num_threads: int) -> None:
+    from bark_stream.int8_decoder import Int8Decoder  # half a second that other precisions need not wait for
 
-    model.layers = Int8Layers(model.config, weights, num_threads=num_threads)
-    del model.transformer["h"], model.transformer["ln_f"]
-    stored = weights.int8(_TABLE) if isinstance(weights, StoredWeights) and _TABLE in weights else None
+    layers = frozenset(layer for layer, _ in watched)
+    model.graph = Int8Decoder(model.config, weights, model.rows, watched_layers=layers, num_threads=num_threads)
+    del model.transformer["h"], model.transformer["ln_f"], model.lm_head
+    stored = weights.int8(_TABLE) if isinstance(weights, StoredWeights) else None
     if stored is not None:
         # A table is the largest thing there is, and a step looks at a few rows of it.
         model.transformer["wte"] = Int8Embedding(stored)
+
+
+def _use_fine_graph(model: FineGPT, weights: StateDict, num_threads: int) -> None:
+    from bark_stream.int8_fine import Int8Fine
+
+    model.layers = Int8Fine(model.config, weights, num_threads=num_threads)
+    del model.transformer["h"], model.transformer["ln_f"]
 
 
 def _fill(model: ModelT, weights: StateDict, dtype: torch.dtype) -> ModelT:

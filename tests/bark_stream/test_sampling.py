@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 from transformers.generation.logits_process import (
     BarkEosPrioritizerLogitsProcessor,
     TemperatureLogitsWarper,
@@ -17,14 +17,16 @@ from bark_stream.config import SamplingConfig
 from bark_stream.errors import ConfigError
 from bark_stream.sampling import draw, draw_semantic, probabilities
 
-
-def random_logits(seed: int, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * 3
+Floats = NDArray[np.float32]
 
 
-def suno_probabilities(logits: Tensor, temperature: float, top_k: int | None, top_p: float | None) -> Tensor:
+def random_logits(seed: int, *shape: int) -> Floats:
+    return 3 * np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+
+
+def suno_probabilities(logits: Floats, temperature: float, top_k: int | None, top_p: float | None) -> Floats:
     """The order of generation.py, row by row in numpy: top-p, then top-k, then the temperature."""
-    values = logits.numpy().copy()
+    values = logits.copy()
     if top_p is not None:
         order = np.argsort(values)[::-1]
         total = np.cumsum(np.exp(values[order]) / np.exp(values).sum())
@@ -32,7 +34,8 @@ def suno_probabilities(logits: Tensor, temperature: float, top_k: int | None, to
         values[order[num_kept:]] = -np.inf
     if top_k is not None:
         values[values < np.sort(values)[-top_k]] = -np.inf
-    return torch.from_numpy(values / temperature).softmax(-1)
+    softmax: Floats = torch.from_numpy(values / temperature).softmax(-1).numpy()
+    return softmax
 
 
 @pytest.mark.parametrize(("top_k", "top_p"), [(None, None), (5, None), (None, 0.6), (7, 0.8), (100, 1.0)])
@@ -43,7 +46,7 @@ def test_probabilities_suno_order(top_k: int | None, top_p: float | None) -> Non
         logits = random_logits(seed, 40)
         top_p_or_none = None if top_p == 1.0 else top_p
         expected = suno_probabilities(logits, 0.7, min(top_k, 40) if top_k else None, top_p_or_none)
-        torch.testing.assert_close(probabilities(logits, 0.7, config), expected)
+        np.testing.assert_allclose(probabilities(logits, 0.7, config), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(("top_k", "top_p"), [(None, None), (5, None), (None, 0.6), (7, 0.8)])
@@ -52,10 +55,11 @@ def test_probabilities_hugging_face_order(top_k: int | None, top_p: float | None
     config = SamplingConfig(top_k=top_k, top_p=top_p, order="hugging_face")
     for seed in range(20):
         logits = random_logits(seed, 1, 40)
-        scores = TemperatureLogitsWarper(0.7)(torch.zeros(1, 1), logits)
+        scores = TemperatureLogitsWarper(0.7)(torch.zeros(1, 1), torch.from_numpy(logits))
         scores = scores if top_k is None else TopKLogitsWarper(top_k)(torch.zeros(1, 1), scores)
         scores = scores if top_p is None else TopPLogitsWarper(top_p)(torch.zeros(1, 1), scores)
-        torch.testing.assert_close(probabilities(logits, 0.7, config), scores.softmax(-1))
+        expected = scores.softmax(-1).numpy()
+        np.testing.assert_allclose(probabilities(logits, 0.7, config), expected, atol=1e-6)
 
 
 def test_draw_temperature_zero_is_argmax() -> None:
@@ -63,7 +67,7 @@ def test_draw_temperature_zero_is_argmax() -> None:
     generator = torch.Generator().manual_seed(1)
     before = generator.get_state()
     logits = random_logits(0, 3, 9)
-    assert torch.equal(draw(logits, 0, SamplingConfig(), generator), logits.argmax(-1))
+    assert np.array_equal(draw(logits, 0, SamplingConfig(), generator), logits.argmax(-1))
     assert torch.equal(generator.get_state(), before)
 
 
@@ -72,22 +76,23 @@ def test_draw_same_seed_same_tokens() -> None:
     logits = random_logits(0, 50, 30)
     first = draw(logits, 0.7, SamplingConfig(), torch.Generator().manual_seed(7))
     torch.rand(5)
-    assert torch.equal(first, draw(logits, 0.7, SamplingConfig(), torch.Generator().manual_seed(7)))
-    assert not torch.equal(first, draw(logits, 0.7, SamplingConfig(), torch.Generator().manual_seed(8)))
+    assert np.array_equal(first, draw(logits, 0.7, SamplingConfig(), torch.Generator().manual_seed(7)))
+    assert not np.array_equal(first, draw(logits, 0.7, SamplingConfig(), torch.Generator().manual_seed(8)))
 
 
 def test_draw_follows_the_probabilities() -> None:
     """Tokens come as often as they are likely, and one that was cut never does."""
-    logits = torch.tensor([0.0, -torch.inf, 1.0, 2.0, -torch.inf]).expand(20_000, 5)
+    logits = np.tile(np.array([0.0, -np.inf, 1.0, 2.0, -np.inf], np.float32), (20_000, 1))
     tokens = draw(logits, 0.5, SamplingConfig(), torch.Generator().manual_seed(3))
-    shares = tokens.bincount(minlength=5) / len(tokens)
-    torch.testing.assert_close(shares, (logits[0] / 0.5).softmax(-1), atol=0.01, rtol=0)
+    shares = np.bincount(tokens, minlength=5) / len(tokens)
+    expected = np.exp(logits[0] / 0.5)
+    np.testing.assert_allclose(shares, expected / expected.sum(), atol=0.01)
     assert shares[1] == shares[4] == 0
 
 
 def test_draw_semantic_likely_end_ends() -> None:
     """Suno's rule: the sentence ends once its end is at least min_eos_p likely, whatever was drawn."""
-    logits = torch.tensor([2.0, 2.0, 1.5])
+    logits = np.array([2.0, 2.0, 1.5], np.float32)
     ends = SamplingConfig(text_temperature=1.0, min_eos_p=0.2)
     goes_on = SamplingConfig(text_temperature=1.0, min_eos_p=0.5)
     assert draw_semantic(logits, ends, torch.Generator().manual_seed(0)) is None
@@ -98,8 +103,10 @@ def test_draw_semantic_likely_end_ends() -> None:
 @pytest.mark.parametrize("end_logit", [0.0, 1.0, 3.0])
 def test_draw_semantic_hugging_face_end(end_logit: float) -> None:
     """In the other order the end is forced where the transformers processor forces it, even at temperature 0."""
-    logits = torch.tensor([2.0, 2.5, end_logit])
-    forced = BarkEosPrioritizerLogitsProcessor(2, 0.2, device="cpu")(torch.zeros(1, 1), logits[None].clone())
+    logits = np.array([2.0, 2.5, end_logit], np.float32)
+    forced = BarkEosPrioritizerLogitsProcessor(2, 0.2, device="cpu")(
+        torch.zeros(1, 1), torch.from_numpy(logits[None].copy())
+    )
     config = SamplingConfig(text_temperature=0, min_eos_p=0.2, order="hugging_face")
     token = draw_semantic(logits, config, torch.Generator())
     assert (2 if token is None else token) == int(forced.argmax())
