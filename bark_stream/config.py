@@ -284,9 +284,9 @@ class ChunkPolicy:
     reuse_coarse_prefix: bool = True
     """A coarse window goes on in the one before while there is room, rather than laying its prefix anew: codes made
     before stay as they were seen then, with fewer semantic tokens known."""
-    fine_window_frames: int | None = 128
-    """Frames of one fine pass: history, new and looked-ahead. None: Suno's windows over the whole sentence, after its
-    coarse stage."""
+    fine_history_frames: int | None = 16
+    """Frames already spoken that a fine pass sees before the new ones. None: Suno's windows over the whole sentence,
+    after its coarse stage."""
     fine_lookahead_frames: int = 4
     """Newest frames that a fine pass sees but does not hand over yet."""
     carry: Carry = "anchored"
@@ -320,12 +320,11 @@ class ChunkPolicy:
             "must be at least 0",
         )
         require(self.fine_lookahead_frames >= 0, "fine_lookahead_frames", "must be at least 0")
-        if self.fine_window_frames is not None:
-            require(
-                self.fine_window_frames > self.fine_lookahead_frames,
-                "fine_window_frames",
-                "must exceed the look-ahead",
-            )
+        require(
+            self.fine_history_frames is None or self.fine_history_frames >= 0,
+            "fine_history_frames",
+            "must be at least 0",
+        )
         require(
             self.carry in get_args(Carry),
             "carry",
@@ -347,7 +346,7 @@ class ChunkPolicy:
             chunk_frames=None,
             coarse_lookahead_tokens=None,
             reuse_coarse_prefix=False,
-            fine_window_frames=None,
+            fine_history_frames=None,
             fine_lookahead_frames=0,
             carry=carry,
             warm_codec=False,

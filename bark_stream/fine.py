@@ -81,20 +81,21 @@ class FineStage:
         self,
         coarse: Codes,
         history: Codes | None,
-        window_frames: int,
+        num_history: int,
         sampling: SamplingConfig,
         generator: torch.Generator,
     ) -> FineRun:
-        """The next frames of a running stream, seen with as much history as the window has room for.
+        """The next frames of a running stream.
 
         Args:
-            coarse: [num_coarse_codebooks, T], T at most window_frames.
-            history: [num_codebooks, H], or None.
-            window_frames: of history and new frames together; at most config.window_frames.
+            coarse: [num_coarse_codebooks, T], T at most config.window_frames.
+            history: [num_codebooks, H], or None; what there is no room for in the window is not seen.
+            num_history: frames of it to look back on.
         """
-        known = self._unfilled(coarse, history, window_frames - coarse.shape[1])
-        num_history = known.shape[1] - coarse.shape[1]
-        return self._run(known, num_history, coarse.shape[1], [(0, num_history)], known.shape[1], sampling, generator)
+        room = self._config.fine.window_frames - coarse.shape[1]
+        known = self._unfilled(coarse, history, min(num_history, room))
+        num_seen = known.shape[1] - coarse.shape[1]
+        return self._run(known, num_seen, coarse.shape[1], [(0, num_seen)], known.shape[1], sampling, generator)
 
     @torch.inference_mode()
     def step(self, run: FineRun) -> None:

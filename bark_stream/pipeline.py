@@ -202,7 +202,7 @@ class Pipeline:
         waiting = self._num_coarse_frames(run) - run.num_frames
         if self._is_coarse_complete(run):
             return waiting
-        if run.policy.fine_window_frames is None:
+        if run.policy.fine_history_frames is None:
             return 0
         return max(0, waiting - run.policy.fine_lookahead_frames)
 
@@ -230,12 +230,9 @@ class Pipeline:
             return coarse.sliding_window_len
         room = coarse.transformer.block_size - coarse.num_prefix_positions - coarse.max_history_tokens // 2
         frames = room // coarse.num_codebooks
-        if policy.fine_window_frames is not None:
-            frames = min(frames, self._fine_window_frames(policy.fine_window_frames) - policy.fine_lookahead_frames)
+        if policy.fine_history_frames is not None:
+            frames = min(frames, self.config.fine.window_frames - policy.fine_lookahead_frames)
         return frames * coarse.num_codebooks
-
-    def _fine_window_frames(self, wanted: int) -> int:
-        return min(wanted, self.config.fine.window_frames)
 
     def _step_semantic(self, runs: Sequence[SentenceRun]) -> list[tuple[SentenceRun, Event]]:
         events: list[tuple[SentenceRun, Event]] = []
@@ -293,12 +290,11 @@ class Pipeline:
         """A fine run over the coarse frames after those already made sound."""
         coarse = self.coarse.codes(run.coarse, first_frame=run.num_frames)
         history = None if run.history is None else run.history.fine
-        window = run.policy.fine_window_frames
-        if window is None:
+        num_history = run.policy.fine_history_frames
+        if num_history is None:
             return self.fine.begin_whole(coarse, history, run.sampling, run.fine_generator)
         spoken = run.codes if history is None else np.hstack([history, run.codes])
-        window = self._fine_window_frames(window)
-        return self.fine.begin_next(coarse, spoken, window, run.sampling, run.fine_generator)
+        return self.fine.begin_next(coarse, spoken, num_history, run.sampling, run.fine_generator)
 
     def _step_codec(self, run: SentenceRun) -> list[Event]:
         if not run.codec.layers and run.policy.warm_codec and run.state.voice is not None:
