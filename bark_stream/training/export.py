@@ -28,7 +28,7 @@ from bark_stream.training.semantic_tokens import SemanticVocabulary, vocabulary_
 from bark_stream.training.stages import RUNS, codec_weights, workspace_streams
 from bark_stream.training.streams import Stream
 from bark_stream.training.text_tokens import build_tokenizer
-from bark_stream.training.voices import SPEAKERS
+from bark_stream.training.voices import VOICES
 from bark_stream.voice import Voice, voice_from_arrays
 from bark_stream.voice_library import VoiceLibrary
 
@@ -48,7 +48,8 @@ def export_mini(workspace: Path, folder: Path, storage: Storage = "int8") -> Non
     config = mini_config()
     runs = workspace / RUNS
     streams = workspace_streams(workspace)
-    voices = {speaker.name: _voice(speaker.name, index, streams, config) for index, speaker in enumerate(SPEAKERS)}
+    names = [f"en_speaker_{index}" for index in range(len(VOICES))]
+    voices = {name: _voice(name, speaker, streams, config) for name, speaker in zip(names, VOICES, strict=True)}
     checkpoint = Checkpoint(
         source=str(runs),
         config=config,

@@ -30,7 +30,7 @@ from bark_stream.training.streams import Stream, encode_shard, group_clips, read
 from bark_stream.transformer import CausalGPT, FineGPT
 
 PARTS = ("codec", "decoder", "semantic", "coarse", "fine", "semantic_encoder")
-SOUND_KINDS = ("speech", "expressive", "strangers", "pairs")
+SOUND_KINDS = ("speech", "expressive", "strangers", "voices", "pairs")
 TEXT_KINDS = ("alignment", "expressive_alignment", "pairs")
 SPELLING_KIND = "spelling"
 SHARDS, STREAMS, RUNS = "shards", "streams", "runs"
@@ -115,7 +115,7 @@ def build_part(part: str, workspace: Path) -> Part:
             return Part(model=fine, step=FineTraining(fine, streams, config, FineTrainingConfig()))
         case _:
             encoder = MelEncoder(MelEncoderConfig(num_classes=NUM_SEMANTIC))
-            clips = [c for kind in ("speech", "expressive", "strangers") for c in read_shards(workspace / SHARDS, kind)]
+            clips = [c for kind in SOUND_KINDS[:-1] for c in read_shards(workspace / SHARDS, kind)]
             return Part(model=encoder, step=SemanticEncoderTraining(encoder, clips))
 
 

@@ -17,7 +17,7 @@ import torch
 from bark_stream.training.codec import HOP_SAMPLES, LOUDNESS, SAMPLE_RATE_HZ, CodecModel
 from bark_stream.training.semantic_tokens import TOKEN_RATE_HZ
 from bark_stream.training.shards import Clip
-from bark_stream.training.voices import FIRST_STRANGER
+from bark_stream.training.voices import VOICES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,20 +33,20 @@ class Stream:
     """First semantic token of each sentence."""
 
 
-STRANGERS_SHARE = 0.35
-"""How often a stage hears strangers, where there are any."""
+STRANGERS_SHARE = 0.4
+"""How often a stage hears speakers that are not voices of the model, where there are any."""
 
 
 def shares(streams: Sequence[Stream], num_frames: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """[N] how often to draw each stream: every speaker with a name alike, a speaker's own streams by length; strangers
-    as STRANGERS_SHARE of all, by length.
+    """[N] how often to draw each stream: every voice alike, a voice's own streams by length; all others together as
+    STRANGERS_SHARE of all, by length.
 
     Args: num_frames: [N] of each stream, from 0.
     """
-    who = np.array([min(s.speaker, FIRST_STRANGER) for s in streams])
-    totals = np.bincount(who + 1, num_frames, minlength=FIRST_STRANGER + 2)
-    drawn = num_frames / np.maximum(1.0, totals[who + 1])
-    strange = who == FIRST_STRANGER
+    voices = np.array([VOICES.index(s.speaker) if s.speaker in VOICES else len(VOICES) for s in streams])
+    totals = np.bincount(voices, num_frames, minlength=len(VOICES) + 1)
+    drawn = num_frames / np.maximum(1.0, totals[voices])
+    strange = voices == len(VOICES)
     for part, share in ((strange, STRANGERS_SHARE), (~strange, 1 - STRANGERS_SHARE)):
         drawn[part] *= share / max(drawn[part].sum(), 1e-9)
     return np.asarray(drawn / drawn.sum(), np.float64)

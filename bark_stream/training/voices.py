@@ -1,8 +1,8 @@
 """Many speakers from one teacher: pitch, formants, breath and tilt are changed before sound is made.
 
 The teacher's network predicts a spectrum per frame; a speaker is a fixed change of that spectrum and of the
-pitch. So every speaker keeps the exact alignment of the sentence. Ten have a name; any number of strangers, each
-heard for a few sentences only, teach the stages to follow whoever comes before. Knows no tokens.
+pitch. So every speaker keeps the exact alignment of the sentence. Ten are made by hand; any number of strangers,
+each heard for a few sentences only, teach the stages to follow whoever comes before. Knows no tokens.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ SAMPLE_RATE_HZ = 24_000
 class Speaker:
     """How one speaker differs from the teacher."""
 
-    name: str
     f0_scale: float = 1.0
     """Factor on the median pitch."""
     f0_spread: float = 1.0
@@ -58,31 +57,28 @@ class Speaker:
 
     @property
     def is_plain(self) -> bool:
-        return self == Speaker(name=self.name, gain=self.gain)
+        return self == Speaker(gain=self.gain)
 
 
 SPEAKERS = (
-    Speaker(name="en_speaker_0", gain=1.8),
-    Speaker(name="en_speaker_1", f0_scale=0.55, f0_spread=0.95, formant_scale=0.84, tilt_db=0.5, gain=2.5),
-    Speaker(name="en_speaker_2", f0_scale=0.66, f0_spread=1.0, formant_scale=0.90, tilt_db=1.5, gain=2.4),
-    Speaker(
-        name="en_speaker_3", f0_scale=0.84, f0_spread=0.8, formant_scale=0.95, tilt_db=-2.0, breath_db=8.0, gain=2.2
-    ),
-    Speaker(name="en_speaker_4", f0_scale=1.45, f0_spread=1.0, formant_scale=1.17, tilt_db=0.5, gain=2.2),
-    Speaker(name="en_speaker_5", f0_scale=0.48, f0_spread=0.8, formant_scale=0.79, tilt_db=-1.0, gain=2.6),
-    Speaker(name="en_speaker_6", f0_scale=1.18, f0_spread=1.25, formant_scale=1.07, tilt_db=1.0, gain=2.15),
-    Speaker(
-        name="en_speaker_7", f0_scale=0.60, f0_spread=1.3, formant_scale=0.93, tilt_db=-2.5, breath_db=6.0, gain=2.2
-    ),
-    Speaker(
-        name="en_speaker_8", f0_scale=0.76, f0_spread=0.6, formant_scale=0.88, tilt_db=-1.5, breath_db=10.0, gain=2.4
-    ),
-    Speaker(name="en_speaker_9", f0_scale=1.0, f0_spread=0.5, formant_scale=1.13, tilt_db=-1.5, gain=2.0),
+    Speaker(gain=1.8),
+    Speaker(f0_scale=0.55, f0_spread=0.95, formant_scale=0.84, tilt_db=0.5, gain=2.5),
+    Speaker(f0_scale=0.66, f0_spread=1.0, formant_scale=0.90, tilt_db=1.5, gain=2.4),
+    Speaker(f0_scale=0.84, f0_spread=0.8, formant_scale=0.95, tilt_db=-2.0, breath_db=8.0, gain=2.2),
+    Speaker(f0_scale=1.45, f0_spread=1.0, formant_scale=1.17, tilt_db=0.5, gain=2.2),
+    Speaker(f0_scale=0.48, f0_spread=0.8, formant_scale=0.79, tilt_db=-1.0, gain=2.6),
+    Speaker(f0_scale=1.18, f0_spread=1.25, formant_scale=1.07, tilt_db=1.0, gain=2.15),
+    Speaker(f0_scale=0.60, f0_spread=1.3, formant_scale=0.93, tilt_db=-2.5, breath_db=6.0, gain=2.2),
+    Speaker(f0_scale=0.76, f0_spread=0.6, formant_scale=0.88, tilt_db=-1.5, breath_db=10.0, gain=2.4),
+    Speaker(f0_scale=1.0, f0_spread=0.5, formant_scale=1.13, tilt_db=-1.5, gain=2.0),
 )
 
 
 FIRST_STRANGER = len(SPEAKERS)
 """Numbers from here on are strangers."""
+VOICES = (0, 1, 2, 1020, 4, 1027, 6, 2117, 2917, 317)
+"""Speaker n of the list is the model's voice `en_speaker_n`. Five strangers came to stay, since they are less like the
+others than some of those made by hand."""
 
 
 def speaker_of(number: int) -> Speaker:
@@ -92,7 +88,6 @@ def speaker_of(number: int) -> Speaker:
     rng = np.random.default_rng([number])
     f0_scale = float(np.exp(rng.uniform(np.log(0.42), np.log(1.6))))
     return Speaker(
-        name=f"stranger_{number}",
         f0_scale=f0_scale,
         f0_spread=float(rng.uniform(0.15, 1.5)),
         # Low voices have long throats, more or less.

@@ -18,6 +18,7 @@ from bark_stream.sentences import Sentence
 from bark_stream.training.prepare import Reader
 from bark_stream.training.shards import Clip
 from bark_stream.training.streams import sound_of_tokens
+from bark_stream.training.voices import VOICES
 
 TRUE_STAGES = ("teacher", "codec", "true coarse", "true semantic")
 POLICIES = {"one-shot": ChunkPolicy.reference(), "streamed": ChunkPolicy.realtime()}
@@ -46,7 +47,7 @@ class Maker:
 
     def true_clip(self, text: str, speaker: int, seed: int = 7) -> Clip:
         """The sentence as the teacher says it in one speaker's voice."""
-        clip = self._reader.clip(text, speaker, 1.0, np.random.default_rng(seed))
+        clip = self._reader.clip(text, VOICES[speaker], 1.0, np.random.default_rng(seed))
         if clip is None:
             raise ValueError(f"the teacher cannot read {text!r}")
         return clip

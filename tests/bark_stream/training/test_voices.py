@@ -1,4 +1,4 @@
-"""Speakers made of one teacher: ten with names, and strangers."""
+"""Speakers made of one teacher: ten made by hand, and strangers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ pytest.importorskip("hibari", reason="the teacher (extra train) is not installed
 
 from bark_stream.training.prepare import Reader
 from bark_stream.training.streams import STRANGERS_SHARE, Stream, shares
-from bark_stream.training.voices import FIRST_STRANGER, SPEAKERS, USUAL_RMS, speaker_of
+from bark_stream.training.voices import FIRST_STRANGER, SPEAKERS, USUAL_RMS, VOICES, speaker_of
 
 
-def test_speakers_with_names_come_first_and_strangers_differ() -> None:
+def test_speakers_made_by_hand_come_first_and_strangers_differ() -> None:
     """A number always means the same speaker."""
     assert [speaker_of(n) for n in range(FIRST_STRANGER)] == list(SPEAKERS)
     assert speaker_of(FIRST_STRANGER + 5) == speaker_of(FIRST_STRANGER + 5)
@@ -44,9 +44,9 @@ def test_narrow_band_leaves_nothing_above() -> None:
 
 
 def test_strangers_together_are_heard_as_often_as_said() -> None:
-    """Each speaker with a name alike, all strangers together by their share."""
+    """Each voice alike, all others together by their share."""
     lengths = np.array([100.0, 300.0, 50.0, 10.0, 30.0])
-    streams = [_stream(s) for s in (0, 0, 4, FIRST_STRANGER, FIRST_STRANGER + 9)]
+    streams = [_stream(s) for s in (VOICES[0], VOICES[0], VOICES[3], FIRST_STRANGER, 5)]
     drawn = shares(streams, lengths)
     assert drawn.sum() == pytest.approx(1.0)
     assert drawn[3:].sum() == pytest.approx(STRANGERS_SHARE)
