@@ -21,13 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bark_stream.errors import BadAudio, OutputError
+from bark_stream.pcm import to_pcm_16
 
 AudioFormat = Literal["wav", "ogg", "mp3", "flac"]
 STDOUT = "-"
 MAX_READ_S = 600.0
 """Of a sound that is read: far above any voice sample, far below what fills a memory."""
-
-_PCM_16_MAX = 32767
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +115,11 @@ class AudioWriter:
 
         Raises: OutputError.
         """
-        clipped = np.clip(pcm, -1, 1)
         if self._encoding.sample_format == "s16":
-            samples = np.rint(clipped * _PCM_16_MAX).astype(np.int16)[None]
-            frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+            frame = av.AudioFrame.from_ndarray(to_pcm_16(pcm)[None], format="s16", layout="mono")
         else:
-            frame = av.AudioFrame.from_ndarray(clipped.astype(np.float32)[None], format="flt", layout="mono")
+            clipped = np.clip(pcm, -1, 1).astype(np.float32)
+            frame = av.AudioFrame.from_ndarray(clipped[None], format="flt", layout="mono")
         frame.sample_rate = self._sample_rate_hz
         frame.pts = self._num_samples
         frame.time_base = Fraction(1, self._sample_rate_hz)

@@ -24,6 +24,7 @@ from bark_stream.cli.speaking import temperatures, warn_of_stand_in
 from bark_stream.config import ChunkPolicy, SamplingConfig
 from bark_stream.errors import ConfigError, EmptyText, OutputError
 from bark_stream.events import Chunk, Event
+from bark_stream.pcm import to_pcm_16
 from bark_stream.voice import save_voice
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def _player(sample_rate_hz: int, stack: ExitStack) -> Sink:
     stack.callback(pipe.close)
 
     def write(pcm: NDArray[np.float32]) -> None:
-        pipe.write((np.clip(pcm, -1, 1) * 32767).astype("<i2").tobytes())
+        pipe.write(to_pcm_16(pcm).tobytes())
         pipe.flush()
 
     return write

@@ -22,6 +22,7 @@ from bark_stream.events import Chunk, SentenceDone, Word
 from bark_stream.long_form.captions import CaptionFormat, Cue, cues, written
 from bark_stream.long_form.script import Turn
 from bark_stream.long_form.workspace import Workspace
+from bark_stream.pcm import to_pcm_16
 from bark_stream.sentences import Sentence
 from bark_stream.state import SpeechState
 from bark_stream.voice import Voice
@@ -156,7 +157,7 @@ def _speak_one(
     spoken = np.concatenate([np.zeros(0, np.float32), *chunks])
     pcm = np.concatenate([spoken, np.zeros(round(pause_s * bark.sample_rate_hz), np.float32)])
     workspace.append(
-        np.rint(np.clip(pcm, -1, 1) * 32767).astype(np.int16),
+        to_pcm_16(pcm),
         {
             "text": sentence.text,
             "speaker": turn.speaker,

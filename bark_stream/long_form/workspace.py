@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bark_stream.errors import ConfigError, OutputError
+from bark_stream.pcm import from_pcm_16
 
 JOB, SPEECH, SENTENCES, STATE = "job.json", "speech.pcm", "sentences.jsonl", "state.npz"
 SAMPLE_BYTES = 2
@@ -69,7 +70,7 @@ class Workspace:
         """
         line = json.dumps(sentence, ensure_ascii=False).encode("utf-8") + b"\n"
         try:
-            for file, data in ((self._speech, pcm.astype("<i2").tobytes()), (self._sentences, line)):
+            for file, data in ((self._speech, pcm.astype("<i2", copy=False).tobytes()), (self._sentences, line)):
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -85,7 +86,7 @@ class Workspace:
         """All samples, -1 … 1, piece by piece."""
         with (self.folder / SPEECH).open("rb") as file:
             while data := file.read(READ_SAMPLES * SAMPLE_BYTES):
-                yield np.frombuffer(data, "<i2") / np.float32(32767)
+                yield from_pcm_16(data)
 
     def sentences(self) -> Iterator[dict[str, Any]]:
         """What `append` was told of each sentence."""

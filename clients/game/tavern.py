@@ -13,6 +13,7 @@ import wave
 
 import numpy as np
 from bark_client import BarkClient
+from bark_client.opus import to_pcm_16
 from dialogue import Character, Scene
 
 FRAME_S = 0.02
@@ -29,7 +30,7 @@ async def play(scene: Scene, people: list[Character], rate_hz: int, *, until: fl
     while not scene.is_quiet and (until is None or len(heard) * FRAME_S < until):
         scene.update()
         pcm = scene.mix(round(rate_hz * FRAME_S))
-        heard.append((pcm * 32767).astype("<i2").tobytes())
+        heard.append(to_pcm_16(pcm))
         for person in people:
             if person.caption and shown.get(person.name) != person.caption:
                 shown[person.name] = person.caption

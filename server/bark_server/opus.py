@@ -87,7 +87,7 @@ class _Library:
         self.encode: Any = ctypes.PyDLL(name).opus_encode_float
         self.encode.argtypes = (
             encoder.EncoderPointer,
-            ctypes.c_void_p,
+            ctypes.c_char_p,
             ctypes.c_int,
             ctypes.c_char_p,
             ctypes.c_int32,
@@ -102,6 +102,8 @@ def _library() -> _Library:
 
 class OpusEncoder:
     """One stream of packets: mono, 20 ms each, state carried from one to the next."""
+
+    sample_bytes = 4
 
     def __init__(self, *, rate_hz: int, bitrate: int) -> None:
         """Raises: OpusError for a rate or bitrate that Opus does not know."""
@@ -121,13 +123,15 @@ class OpusEncoder:
         self.lookahead_samples = lookahead.value
         """The encoder's delay: so many samples of a decoder's output come before the first of the input."""
 
-    def encode(self, pcm: NDArray[np.float32]) -> bytes:
-        """One packet. `pcm`: [T = rate / 50] float32, -1 … 1, contiguous."""
-        if pcm.shape != (self._frame_samples,):
-            raise OpusError(f"a packet takes {self._frame_samples} samples, not {pcm.shape}")
-        size: int = self._library.encode(
-            self._state, pcm.ctypes.data, self._frame_samples, self._payload, MAX_PACKET_BYTES
-        )
+    def prepare(self, pcm: NDArray[np.float32]) -> bytes:
+        """Samples as libopus reads them. `pcm`: [T] float32, -1 … 1."""
+        return np.asarray(pcm, dtype=np.float32).tobytes()
+
+    def encode(self, frame: bytes) -> bytes:
+        """One packet. `frame`: T = rate / 50 prepared samples."""
+        if len(frame) != self._frame_samples * self.sample_bytes:
+            raise OpusError(f"a packet takes {self._frame_samples} samples, not {len(frame) / self.sample_bytes:g}")
+        size: int = self._library.encode(self._state, frame, self._frame_samples, self._payload, MAX_PACKET_BYTES)
         if size < 0:
             raise OpusError(f"libopus could not encode a packet (error {size})")
         payload: bytes = self._payload.raw[:size]

@@ -42,11 +42,13 @@ class OutLog:
         self.unacknowledged_bytes = 0
 
     def append(self, entry: Entry) -> None:
+        num_bytes = entry.num_bytes
         self._under_way.append(entry)
         self.position += 1
-        self.held_bytes += entry.num_bytes
-        self.unacknowledged_bytes += entry.num_bytes
-        self._drop_oldest()
+        self.held_bytes += num_bytes
+        self.unacknowledged_bytes += num_bytes
+        if self.held_bytes > self._max_bytes:
+            self._drop_oldest()
 
     def acknowledge(self, position: int) -> None:
         """The first `position` frames have arrived."""

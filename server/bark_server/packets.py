@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from bark_server.limits import PACKET_MS
 from bark_server.opus import OpusEncoder
+from bark_stream.pcm import to_pcm_16
 
 DEFAULT_BITRATE = 32_000
 
@@ -18,8 +18,14 @@ class PacketEncoder(Protocol):
     """One packet's worth of samples to one payload, state carried from packet to packet."""
 
     lookahead_samples: int
+    sample_bytes: int
+    """Of one sample as `prepare` gives it; silence is zeros."""
 
-    def encode(self, pcm: NDArray[np.float32]) -> bytes: ...
+    def prepare(self, pcm: NDArray[np.float32]) -> bytes:
+        """Samples, as many as there are, in the form that `encode` takes them."""
+
+    def encode(self, frame: bytes) -> bytes:
+        """Exactly one packet's samples to its payload."""
 
     def close(self) -> None: ...
 
@@ -28,14 +34,13 @@ class PcmEncoder:
     """16-bit little-endian samples, clipped at full scale."""
 
     lookahead_samples = 0
+    sample_bytes = 2
 
-    def encode(self, pcm: NDArray[np.float32]) -> bytes:
-        scaled = pcm * np.float32(32767)
-        np.rint(scaled, out=scaled)
-        np.minimum(scaled, 32767, out=scaled)
-        np.maximum(scaled, -32767, out=scaled)
-        payload: bytes = scaled.astype("<i2").tobytes()
-        return payload
+    def prepare(self, pcm: NDArray[np.float32]) -> bytes:
+        return to_pcm_16(pcm).tobytes()
+
+    def encode(self, frame: bytes) -> bytes:
+        return frame
 
     def close(self) -> None:
         """Nothing is held."""
@@ -58,17 +63,21 @@ class Packetizer:
     def __init__(self, encoder: PacketEncoder, *, rate_hz: int) -> None:
         self._encoder = encoder
         self.frame_samples = rate_hz * PACKET_MS // 1000
-        self._chunks: deque[NDArray[np.float32]] = deque()
+        self._frame_bytes = self.frame_samples * encoder.sample_bytes
+        self._samples = bytearray()
         self._owed_samples: int | None = None
         """After the end: what a decoder still has to put out."""
-        self.waiting_samples = 0
-        """Given and not yet taken."""
         self.taken_samples = 0
         """Of the clock: whole packets."""
 
     @property
     def pre_skip(self) -> int:
         return self._encoder.lookahead_samples
+
+    @property
+    def waiting_samples(self) -> int:
+        """Given and not yet taken."""
+        return len(self._samples) // self._encoder.sample_bytes
 
     @property
     def is_ended(self) -> bool:
@@ -79,7 +88,7 @@ class Packetizer:
         """Whether there is a packet to take."""
         if self._owed_samples is not None:
             return self._owed_samples > 0
-        return self.waiting_samples >= self.frame_samples
+        return len(self._samples) >= self._frame_bytes
 
     @property
     def is_last(self) -> bool:
@@ -89,8 +98,7 @@ class Packetizer:
     def push(self, pcm: NDArray[np.float32]) -> None:
         """[T] float32, any T."""
         if len(pcm):
-            self._chunks.append(np.ascontiguousarray(pcm, dtype=np.float32))
-            self.waiting_samples += len(pcm)
+            self._samples += self._encoder.prepare(pcm)
 
     def end(self) -> None:
         """No more samples will come. If there were any at all, at least one more packet does, for its flag."""
@@ -101,31 +109,14 @@ class Packetizer:
 
     def take(self) -> bytes:
         """The next packet's payload; only when `can_take`."""
-        payload = self._encoder.encode(self._next_frame())
+        frame = bytes(self._samples[: self._frame_bytes]).ljust(self._frame_bytes, b"\0")
+        del self._samples[: self._frame_bytes]
+        payload = self._encoder.encode(frame)
         self.taken_samples += self.frame_samples
         if self._owed_samples is not None:
             self._owed_samples = max(0, self._owed_samples - self.frame_samples)
         return payload
 
     def close(self) -> None:
-        self._chunks.clear()
-        self.waiting_samples = 0
+        self._samples.clear()
         self._encoder.close()
-
-    def _next_frame(self) -> NDArray[np.float32]:
-        if self._chunks and len(self._chunks[0]) >= self.frame_samples:
-            chunk = self._chunks.popleft()
-            if len(chunk) > self.frame_samples:
-                self._chunks.appendleft(chunk[self.frame_samples :])
-            self.waiting_samples -= self.frame_samples
-            return chunk[: self.frame_samples]
-        frame, filled = np.zeros(self.frame_samples, dtype=np.float32), 0
-        while self._chunks and filled < self.frame_samples:
-            chunk = self._chunks.popleft()
-            part = chunk[: self.frame_samples - filled]
-            frame[filled : filled + len(part)] = part
-            filled += len(part)
-            if len(part) < len(chunk):
-                self._chunks.appendleft(chunk[len(part) :])
-        self.waiting_samples -= filled
-        return frame

@@ -24,7 +24,7 @@ def opus_packets(pcm: np.ndarray) -> tuple[list[bytes], int]:
     encoder = OpusEncoder(rate_hz=24_000, bitrate=64_000)
     padded = np.zeros(-(-(len(pcm) + encoder.lookahead_samples) // 480) * 480, dtype=np.float32)
     padded[: len(pcm)] = pcm
-    return [encoder.encode(block) for block in padded.reshape(-1, 480)], encoder.lookahead_samples
+    return [encoder.encode(encoder.prepare(block)) for block in padded.reshape(-1, 480)], encoder.lookahead_samples
 
 
 @pytest.mark.parametrize("num_samples", [1, 479, 480, 481, 24_000, 100_003])

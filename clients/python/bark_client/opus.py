@@ -36,8 +36,14 @@ class PcmDecoder:
     def decode(self, payload: bytes) -> NDArray[np.float32]:
         if len(payload) % 2:
             raise ProtocolViolation(f"{len(payload)} bytes of 16-bit PCM")
-        pcm: NDArray[np.float32] = np.frombuffer(payload, dtype="<i2").astype(np.float32) / np.float32(32768)
+        pcm: NDArray[np.float32] = np.frombuffer(payload, dtype="<i2") / np.float32(32768)
         return pcm
+
+
+def to_pcm_16(pcm: NDArray[np.float32]) -> bytes:
+    """[T] float32, clipped to -1 … 1, as 16-bit little-endian samples, for players and WAV files."""
+    samples: NDArray[np.int16] = np.rint(np.clip(pcm, -1, 1) * np.float32(32767)).astype("<i2")
+    return samples.tobytes()
 
 
 class OpusDecoder:

@@ -13,12 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-import numpy as np
-
 from bark_client.errors import OutputFailed
 from bark_client.messages import AudioFormat, Done, Opened
 from bark_client.ogg import OggOpusWriter
-from bark_client.opus import Decoder, decoder_for
+from bark_client.opus import Decoder, decoder_for, to_pcm_16
 from bark_client.packet import Packet
 
 # Programs that play raw PCM from their standard input, and how to tell them so.
@@ -185,7 +183,7 @@ class PlayerOutput:
             self._decoder, self._num_skip = decoder_for(opened), opened.pre_skip
         block = self._decoder.decode(packet.payload)
         block, self._num_skip = block[self._num_skip :], max(0, self._num_skip - len(block))
-        pcm = (np.clip(block, -1, 1) * 32767).astype("<i2").tobytes()
+        pcm = to_pcm_16(block)
         try:
             if self._process.stdin is not None:
                 self._process.stdin.write(pcm)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import struct
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, cast
@@ -59,14 +60,18 @@ class Socket(ServerConnection):
 
     def write(self, frames: Sequence[Frame], ping: bytes | None) -> None:
         """Send frames, and then a ping, without waiting."""
+        # The library's own way costs twice as much a frame as everything else here; a server's frames are simple.
+        pieces = self.protocol.data_to_send()
         for frame in frames:
             if isinstance(frame, bytes):
-                self.protocol.send_binary(frame)
+                pieces += _head(Opcode.BINARY, len(frame)), frame
             else:
-                self.protocol.send_text(frame.encode())
+                payload = frame.encode()
+                pieces += _head(Opcode.TEXT, len(payload)), payload
         if ping is not None:
             self.protocol.send_ping(ping)
-        self.transport.writelines(self.protocol.data_to_send())
+            pieces += self.protocol.data_to_send()
+        self.transport.write(b"".join(pieces))
 
     def process_event(self, event: Any) -> None:
         if isinstance(event, WireFrame) and event.opcode is Opcode.PONG:
@@ -80,6 +85,15 @@ class Socket(ServerConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.on_writable()
+
+
+def _head(opcode: Opcode, num_bytes: int) -> bytes:
+    """Of a whole message in one frame without a mask (RFC 6455, section 5.2)."""
+    if num_bytes < 126:
+        return struct.pack("!BB", 0x80 | opcode, num_bytes)
+    if num_bytes < 65_536:
+        return struct.pack("!BBH", 0x80 | opcode, 126, num_bytes)
+    return struct.pack("!BBQ", 0x80 | opcode, 127, num_bytes)
 
 
 class SocketLink:
