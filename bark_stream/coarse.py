@@ -112,7 +112,6 @@ class CoarseStage:
             self._lay_prefix(run, self._room_for_more(num_tokens) if reuse_prefix else num_tokens)
         run.window_end = len(run.tokens) + num_tokens
 
-    @torch.inference_mode()
     def step(self, runs: Sequence[CoarseRun]) -> None:
         """Each run, its window open, gains a token, or a piece of what must be laid before."""
         tokens: list[int] = []
@@ -124,7 +123,7 @@ class CoarseStage:
                 tokens.extend(laid)
             if not run.unlaid:
                 drawing.append((run, len(spans) - 1))
-        logits = self._model.decode(self._model.embed(torch.tensor(tokens)), spans, self.cache)
+        logits = self._model.decode(self._model.look_up(tokens), spans, self.cache)
         for run, row in drawing:
             self._extend(run, logits[row])
 

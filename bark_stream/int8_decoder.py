@@ -1,4 +1,4 @@
-"""A decode step of a causal transformer as one graph: int8 layers, attention over the KV cache, head.
+"""A decode step of a causal transformer as one graph: int8 layers, attention over the KV cache, head; and its tables.
 
 ONNX Runtime's GroupQueryAttention appends to keys and values where they lie, so that a step copies no cache. Streams
 whose slots lie side by side take one run together; longer spans, pieces of prefixes, one run each. Knows no tokens.
@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from bark_stream.checkpoint.checkpoint import StateDict
-from bark_stream.checkpoint.storage import int8_matrix
+from bark_stream.checkpoint.storage import StoredWeights, int8_matrix
 from bark_stream.config import TransformerConfig
 from bark_stream.int8_matrix import Int8Matrix
 from bark_stream.kv_cache import KVCache
@@ -44,6 +44,20 @@ class _Bound:
     """By layer: [B, C] of the last position."""
 
 
+class _Table:
+    """Rows to look up, as they are stored: a table is the largest thing there is, and a step looks at a few of them."""
+
+    def __init__(self, weights: StateDict, name: str) -> None:
+        stored = weights.int8(name) if isinstance(weights, StoredWeights) else None
+        self._values = (weights[name] if stored is None else stored.values).numpy()
+        self._scale = None if stored is None else stored.scale.numpy()[:, None]
+
+    def rows(self, indices: Sequence[int]) -> Floats:
+        """[N, C] float32."""
+        rows: Floats = self._values[indices]
+        return rows if self._scale is None else rows * self._scale[indices]
+
+
 class Int8Decoder:
     """The blocks, the last norm and the head of one model."""
 
@@ -62,6 +76,8 @@ class Int8Decoder:
         watched_layers: whose queries a `Gaze` may ask for.
         """
         self._config = config
+        self._tokens = _Table(weights, "transformer.wte.weight")
+        self._positions = _Table(weights, "transformer.wpe.weight")
         self._watched = sorted(watched_layers)
         head = int8_matrix(weights, "lm_head.weight")
         head = Int8Matrix(head.values[rows], head.scale[rows])
@@ -69,17 +85,29 @@ class Int8Decoder:
         self._session = _graph(config, weights, head, self._watched).open(num_threads=num_threads)
         self._bound: WeakKeyDictionary[KVCache, dict[tuple[int, int], _Bound]] = WeakKeyDictionary()
 
+    def look_up(self, tokens: Sequence[int]) -> Floats:
+        """Embeddings [N, C], without positions."""
+        return self._tokens.rows(tokens)
+
     def decode(
-        self, x: Floats, spans: Sequence[Span], starts: Sequence[int], cache: KVCache, gaze: Gaze | None
+        self,
+        x: Floats,
+        positions: Sequence[int],
+        spans: Sequence[Span],
+        starts: Sequence[int],
+        cache: KVCache,
+        gaze: Gaze | None,
     ) -> Floats:
         """Logits of each span's last position.
 
         Args:
-            x: [N, C] embeddings with positions added; N is the sum of the spans' positions.
+            x: [N, C] embeddings; N is the sum of the spans' positions.
+            positions: [N], of each in its slot.
             starts: where the spans are laid.
             cache: its keys and values are updated in place, its lengths are not.
         Returns: [len(spans), R].
         """
+        x = x + self._positions.rows(positions)
         logits = np.empty((len(spans), self._num_rows), np.float32)
         ends = list(accumulate(span.num_positions for span in spans))
         for group in _groups(spans):

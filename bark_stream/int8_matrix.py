@@ -26,7 +26,3 @@ class Int8Matrix:
     def to_float(self) -> Tensor:
         """[R, C] float32."""
         return self.values.to(torch.float32) * self.scale[:, None]
-
-    def take(self, rows: Tensor) -> Tensor:
-        """rows: [...] int64. Returns: [..., C] float32; only those rows are read."""
-        return self.values[rows].to(torch.float32) * self.scale[rows][..., None]

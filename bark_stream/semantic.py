@@ -77,7 +77,6 @@ class SemanticStage:
             alignment = TextAlignment(tuple(words), int((text_tokens != config.text_pad_token).sum()))
         return SemanticRun(text_tokens, padded, limit, sampling, generator, alignment=alignment)
 
-    @torch.inference_mode()
     def step(self, runs: Sequence[SemanticRun]) -> None:
         """Each run gains a token or is finished; one whose prefix is not laid yet takes a slot and gains a piece of it
         first, and no token before the last piece."""
@@ -89,7 +88,7 @@ class SemanticStage:
             spans.append(Span(run.slot, len(embeddings[-1])))
         drawing = [row for row, run in enumerate(runs) if run.num_laid == self._config.num_prefix_positions]
         gaze = self._gaze([runs[row] for row in drawing])
-        logits = self._model.decode(torch.cat(embeddings), spans, self.cache, gaze)
+        logits = self._model.decode(np.concatenate(embeddings), spans, self.cache, gaze)
         for row in drawing:
             run = runs[row]
             if gaze is not None and run.alignment is not None and run.slot in gaze.weights:
@@ -116,14 +115,15 @@ class SemanticStage:
         }
         return Gaze(self._config.alignment_heads, watched) if watched else None
 
-    def _next_positions(self, run: SemanticRun) -> Tensor:
+    def _next_positions(self, run: SemanticRun) -> NDArray[np.float32]:
         """[T, C]: the latest token, or the next piece of text and history summed with the infer token behind."""
         if run.tokens:
-            return self._model.embed(torch.tensor(run.tokens[-1:]))
+            return self._model.look_up(run.tokens[-1:])
         piece = slice(run.num_laid, run.num_laid + MAX_SPAN_POSITIONS)
-        embeddings = self._model.embed(run.text_tokens[piece]) + self._model.embed(run.history[piece])
+        text, history = run.text_tokens[piece].tolist(), run.history[piece].tolist()
+        embeddings = self._model.look_up(text) + self._model.look_up(history)
         if piece.stop >= self._config.max_text_tokens:
-            embeddings = torch.cat([embeddings, self._model.embed(torch.tensor([self._config.infer_token]))])
+            embeddings = np.concatenate([embeddings, self._model.look_up([self._config.infer_token])])
         run.num_laid += len(embeddings)
         return embeddings
 

@@ -61,12 +61,21 @@ class Gaze:
 
 
 class DecodeGraph(Protocol):
-    """Another way to make a decode step of a causal model, head included."""
+    """Another way to make a decode step of a causal model, from its tables to its head."""
+
+    def look_up(self, tokens: Sequence[int]) -> Floats:
+        """Embeddings [N, C], without positions."""
 
     def decode(
-        self, x: Floats, spans: Sequence[Span], starts: Sequence[int], cache: KVCache, gaze: Gaze | None
+        self,
+        x: Floats,
+        positions: Sequence[int],
+        spans: Sequence[Span],
+        starts: Sequence[int],
+        cache: KVCache,
+        gaze: Gaze | None,
     ) -> Floats:
-        """x: [N, C] with positions added -> logits [len(spans), R]; the cache's lengths stay."""
+        """x: [N, C] at these positions -> logits [len(spans), R]; the cache's lengths stay."""
 
 
 class FineLayers(Protocol):
@@ -161,7 +170,7 @@ class CausalGPT(nn.Module):
     """Semantic and coarse stages."""
 
     graph: DecodeGraph | None = None
-    """Makes the decode steps in place of this module's own blocks and head, which it then need not have."""
+    """Makes the decode steps in place of this module's own parts, which it then need not have."""
 
     def __init__(self, config: TransformerConfig, rows: slice = slice(None)) -> None:
         """Args: rows: of the head that can be drawn."""
@@ -181,7 +190,7 @@ class CausalGPT(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Of what goes from layer to layer, and of keys and values."""
-        return cast(Tensor, self.transformer["wpe"].weight).dtype
+        return torch.float32 if self.graph is not None else self._wpe.dtype
 
     def embed(self, tokens: Tensor) -> Tensor:
         """tokens: [..., T] int64 below input_vocab_size. Returns [..., T, C] without positions."""
@@ -213,14 +222,21 @@ class CausalGPT(nn.Module):
         _advance(spans, starts, cache)
         return hidden
 
-    @torch.inference_mode()
-    def decode(self, embeddings: Tensor, spans: Sequence[Span], cache: KVCache, gaze: Gaze | None = None) -> Floats:
-        """`step` and the head's drawable rows: logits [len(spans), R] of each span's last position."""
+    def look_up(self, tokens: Sequence[int]) -> Floats:
+        """Embeddings [N, C] without positions, for `decode`."""
+        if self.graph is not None:
+            return self.graph.look_up(tokens)
+        return self.embed(torch.tensor(tokens)).detach().float().numpy()
+
+    def decode(self, x: Floats, spans: Sequence[Span], cache: KVCache, gaze: Gaze | None = None) -> Floats:
+        """`step` and the head's drawable rows, for inference: [N, C] embeddings of the spans' positions -> logits
+        [len(spans), R] of each span's last one."""
         if self.graph is None:
-            return self.logits(self.step(embeddings, spans, cache, gaze), self.rows).numpy()
+            with torch.inference_mode():
+                hidden = self.step(torch.from_numpy(x).to(self.dtype), spans, cache, gaze)
+                return self.logits(hidden, self.rows).numpy()
         starts, positions, _ = _lay(spans, cache)
-        x = embeddings.numpy() + self._wpe.numpy()[positions]
-        logits = self.graph.decode(x, spans, starts, cache, gaze)
+        logits = self.graph.decode(x, positions, spans, starts, cache, gaze)
         _advance(spans, starts, cache)
         return logits
 

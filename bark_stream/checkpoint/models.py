@@ -14,7 +14,6 @@ from bark_stream.checkpoint.storage import StoredWeights
 from bark_stream.codec import build_network
 from bark_stream.config import ModelConfig, TransformerConfig
 from bark_stream.errors import CheckpointError
-from bark_stream.int8_matrix import Int8Matrix
 from bark_stream.precision import Precision
 from bark_stream.transformer import CausalGPT, FineGPT
 
@@ -26,20 +25,6 @@ class Models(NamedTuple):
     semantic: CausalGPT
     coarse: CausalGPT
     fine: FineGPT
-
-
-_TABLE = "transformer.wte.weight"
-
-
-class Int8Embedding(nn.Module):
-    """A table that stays as it is stored."""
-
-    def __init__(self, table: Int8Matrix) -> None:
-        super().__init__()
-        self._table = table
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self._table.take(tokens)
 
 
 class NoInitialisation(TorchFunctionMode):
@@ -159,11 +144,7 @@ def _use_decode_graph(model: CausalGPT, weights: StateDict, watched: AlignmentHe
 
     layers = frozenset(layer for layer, _ in watched)
     model.graph = Int8Decoder(model.config, weights, model.rows, watched_layers=layers, num_threads=num_threads)
-    del model.transformer["h"], model.transformer["ln_f"], model.lm_head
-    stored = weights.int8(_TABLE) if isinstance(weights, StoredWeights) else None
-    if stored is not None:
-        # A table is the largest thing there is, and a step looks at a few rows of it.
-        model.transformer["wte"] = Int8Embedding(stored)
+    del model.transformer, model.lm_head
 
 
 def _use_fine_graph(model: FineGPT, weights: StateDict, num_threads: int) -> None:
