@@ -21,6 +21,7 @@ from torch import Tensor
 from bark_stream.codec import CodecState, ConvState, LayerState, LSTMState, OverlapState
 from bark_stream.config import Carry, ModelConfig
 from bark_stream.errors import ConfigError
+from bark_stream.provenance import Provenance
 from bark_stream.voice import Voice
 
 _LAYER_TYPES: dict[str, type[LayerState]] = {t.__name__: t for t in (ConvState, OverlapState, LSTMState)}
@@ -74,6 +75,8 @@ class SpeechState:
             if voice is not None:
                 for part in ("semantic", "coarse", "fine"):
                     tensors[f"{role}.{part}"] = torch.from_numpy(getattr(voice, part).copy())
+                if voice.provenance is not None:
+                    facts[f"{role}_provenance"] = voice.provenance.to_bytes().decode("utf-8")
         return safetensors.torch.save(tensors, metadata={"state": json.dumps(facts, sort_keys=True)})
 
     @classmethod
@@ -84,8 +87,8 @@ class SpeechState:
             length = int.from_bytes(blob[:8], "little")
             facts = json.loads(json.loads(blob[8 : 8 + length])["__metadata__"]["state"])
             return cls(
-                voice=_unpack_voice(facts["voice"], "voice", tensors),
-                last=_unpack_voice(facts["last"], "last", tensors),
+                voice=_unpack_voice(facts, "voice", tensors),
+                last=_unpack_voice(facts, "last", tensors),
                 codec=CodecState([_unpack(kind, f"codec.{i}", tensors) for i, kind in enumerate(facts["codec"])]),
                 seed=int(facts["seed"]),
                 num_sentences=int(facts["num_sentences"]),
@@ -99,11 +102,13 @@ def _digest(words: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(words, digest_size=8).digest(), "little") >> 1
 
 
-def _unpack_voice(name: str | None, role: str, tensors: dict[str, Tensor]) -> Voice | None:
-    if name is None:
+def _unpack_voice(facts: dict[str, Any], role: str, tensors: dict[str, Tensor]) -> Voice | None:
+    if facts[role] is None:
         return None
     semantic, coarse, fine = (tensors[f"{role}.{part}"].numpy() for part in ("semantic", "coarse", "fine"))
-    return Voice(name, semantic, coarse, fine)
+    packed = facts.get(f"{role}_provenance")
+    provenance = None if packed is None else Provenance.from_bytes(packed.encode("utf-8"))
+    return Voice(facts[role], semantic, coarse, fine, provenance)
 
 
 def _pack(layer: LayerState, name: str, tensors: dict[str, Tensor]) -> list[Any]:

@@ -49,12 +49,15 @@ OGG_OPUS = SoundFormat("ogg", "libopus", "s16", "audio/ogg", bitrate=32_000, opt
 MP3 = SoundFormat(
     "mp3", "libmp3lame", "s16p", "audio/mpeg", bitrate=64_000, options=(("write_xing", "0"), ("id3v2_version", "0"))
 )
-AAC = SoundFormat("adts", "aac", "fltp", "audio/aac", bitrate=64_000)
+AAC = SoundFormat("adts", "aac", "fltp", "audio/aac", bitrate=64_000, options=(("write_id3v2", "0"),))
 FLAC = SoundFormat("flac", "flac", "s16", "audio/flac")
 WAV = SoundFormat("wav", "pcm_s16le", "s16", "audio/wav")
 PCM = SoundFormat("s16le", "pcm_s16le", "s16", "audio/pcm")
 ULAW = SoundFormat("mulaw", "pcm_mulaw", "s16", "audio/basic", rate_hz=8_000)
 ALAW = SoundFormat("alaw", "pcm_alaw", "s16", "audio/x-alaw-basic", rate_hz=8_000)
+
+
+_WITH_TAGS = {"id3v2_version": "3", "write_id3v2": "1"}
 
 
 class SoundStream:
@@ -72,8 +75,9 @@ class SoundStream:
         self._num_samples = 0
         self._sink = _Sink()
         options = {"flush_packets": "1", "fflags": "+bitexact", **dict(sound.options)}
-        if tags and "id3v2_version" in options:
-            options["id3v2_version"] = "3"  # else there is no place for tags
+        if tags:
+            # In front of MP3 and AAC there is room for tags only where it is asked for.
+            options |= {name: value for name, value in _WITH_TAGS.items() if name in options}
         self._container = av.open(self._sink, "w", format=sound.container, options=options)
         self._stream = cast(Any, self._container.add_stream(sound.codec, rate=sound.rate_hz, layout="mono"))
         for owner in (self._container, self._stream):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import wave
+from pathlib import Path
 from random import Random
 
 import av
@@ -15,7 +17,8 @@ from bark_client.errors import BarkClientError, CodecUnavailable, ConnectionFail
 from bark_client.messages import Opened, decode
 from bark_client.ogg import OggOpusWriter
 from bark_client.opus import OpusDecoder, PcmDecoder, decoder_for
-from bark_client.packet import read_packet
+from bark_client.outputs import CLONED_COMMENT, WavOutput
+from bark_client.packet import Packet, read_packet
 from bark_server.opus import OpusEncoder
 
 
@@ -182,3 +185,28 @@ def test_ogg_writer_writes_a_comment() -> None:
     file.seek(0)
     with av.open(file) as container:
         assert container.streams.audio[0].metadata["comment"] == "a cloned voice"
+
+
+@pytest.mark.parametrize("voice_origin", ["cloned", "preset"])
+def test_wav_says_that_a_voice_was_cloned(tmp_path: Path, voice_origin: str) -> None:
+    """A comment behind the samples, which other readers find, and none for other voices; the samples stay the same."""
+    target = tmp_path / "a.wav"
+    output = WavOutput(str(target))
+    opened = Opened(
+        context="a",
+        stream=1,
+        voice="alice",
+        format="pcm_s16le",
+        sample_rate=24_000,
+        frame_ms=20,
+        pre_skip=0,
+        voice_origin=voice_origin,
+    )
+    payload = np.arange(480, dtype="<i2").tobytes()
+    output.write(Packet(stream=1, sequence=0, timestamp=0, payload=payload, is_last=True, starts_sentence=True), opened)
+    output.finish(None)
+    with wave.open(str(target)) as file:
+        assert file.readframes(480) == payload
+    with av.open(str(target)) as container:
+        assert container.metadata.get("comment") == (CLONED_COMMENT if voice_origin == "cloned" else None)
+    assert int.from_bytes(target.read_bytes()[4:8], "little") == target.stat().st_size - 8

@@ -86,3 +86,15 @@ def test_sound_with_speed_is_shorter_or_longer_and_as_high(speed: float) -> None
 def test_sound_of_nothing_ends(sound: SoundFormat) -> None:
     """No samples: no crash, hardly a byte."""
     assert len(SoundStream(sound, rate_hz=RATE_HZ).end()) < 10_000
+
+
+@pytest.mark.parametrize("sound", [MP3, OGG_OPUS, AAC, FLAC, WAV], ids=lambda sound: sound.container)
+def test_sound_carries_a_comment(sound: SoundFormat) -> None:
+    """Another reader finds it, and still the whole sound."""
+    stream = SoundStream(sound, rate_hz=RATE_HZ, tags={"comment": "a cloned voice"})
+    data = stream.push(_pcm(1.0)) + stream.end()
+    with av.open(io.BytesIO(data)) as container:
+        tags = {**container.metadata, **container.streams.audio[0].metadata}
+    assert "a cloned voice" in {value for name, value in tags.items() if name.lower() == "comment"}
+    pcm, rate_hz = read_audio(io.BytesIO(data))
+    assert len(pcm) / rate_hz == pytest.approx(1.0, abs=0.12)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -131,6 +132,7 @@ class WavOutput:
         self._target = target
         self._file = _File(target)
         self._wave: wave.Wave_write | None = None
+        self._comment: str | None = None
         self._held = b""
         """The newest packet: how much of it is padding is told last."""
         self._num_samples = 0
@@ -139,6 +141,7 @@ class WavOutput:
         if self._wave is None:
             self._wave = wave.Wave_write(self._file.file)
             self._wave.setparams((1, 2, opened.sample_rate, 0, "NONE", ""))
+            self._comment = CLONED_COMMENT if opened.voice_origin == "cloned" else None
         self._write_held()
         self._held = packet.payload
 
@@ -148,6 +151,8 @@ class WavOutput:
         self._write_held()
         if self._wave is not None:
             self._wave.close()
+            if self._comment is not None:
+                _append_comment(self._file.file, self._comment)
         self._file.keep()
 
     def discard(self) -> None:
@@ -160,6 +165,18 @@ class WavOutput:
             except OSError as problem:
                 raise OutputFailed(self._target, problem.strerror or str(problem)) from problem
             self._num_samples += len(self._held) // 2
+
+
+def _append_comment(file: BinaryIO, comment: str) -> None:
+    """Behind the samples of a finished WAV file: a RIFF `LIST` of `INFO`, whose field `ICMT` is the comment."""
+    text = comment.encode() + b"\0"
+    text += b"\0" * (len(text) % 2)
+    field = b"INFO" + struct.pack("<4sI", b"ICMT", len(text)) + text
+    file.seek(0, os.SEEK_END)
+    file.write(struct.pack("<4sI", b"LIST", len(field)) + field)
+    num_bytes = file.tell()
+    file.seek(4)
+    file.write(struct.pack("<I", num_bytes - 8))
 
 
 class PlayerOutput:

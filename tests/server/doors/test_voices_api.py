@@ -120,7 +120,7 @@ async def test_cloned_voice_is_listed_spoken_with_and_deleted(client: httpx.Asyn
     assert sound.status_code == 200
     assert sound.headers["x-voice-origin"] == "cloned"
     assert b"cloned" in sound.content
-    for response_format in ("mp3", "opus", "flac"):
+    for response_format in ("mp3", "opus", "flac", "aac"):
         tagged = await client.post("/audio/speech", json={**body, "response_format": response_format})
         assert b"cloned" in tagged.content
     assert (await post(client)).status_code == 409
