@@ -23,10 +23,3 @@ def test_int8_matrix_survives_the_way_through_floats() -> None:
     again = Int8Matrix.from_float(matrix.to_float())
     assert torch.equal(again.values, matrix.values)
     torch.testing.assert_close(again.to_float(), matrix.to_float())
-
-
-def test_int8_matrix_takes_rows() -> None:
-    """Rows are looked up as from the float matrix."""
-    matrix = Int8Matrix.from_float(MATRIX)
-    rows = torch.tensor([[4, 0], [2, 4]])
-    torch.testing.assert_close(matrix.take(rows), matrix.to_float()[rows])
