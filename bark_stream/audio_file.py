@@ -104,7 +104,8 @@ class AudioWriter:
             self._path = Path(target)
         try:
             self._file = self._open(target)
-            self._container = av.open(self._file, "w", format=format)
+            # Bit-exact: else FFmpeg draws a number for every Ogg stream, and no two files are the same.
+            self._container = av.open(self._file, "w", format=format, options={"fflags": "+bitexact"})
             self._stream = self._add_stream(tags or {})
         except (OSError, av.FFmpegError) as exc:
             self._discard()

@@ -57,6 +57,14 @@ def test_writer_lossy_keeps_the_sound_and_its_length(tmp_path: Path, suffix: str
     assert correlation(resampled, pcm) > at_least
 
 
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+def test_writer_writes_the_same_file_again(tmp_path: Path, suffix: str) -> None:
+    """The same samples are the same bytes."""
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.{suffix}", tone())
+    assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+
+
 @pytest.mark.parametrize("suffix", ["ogg", "mp3"])
 def test_writer_with_a_rate_the_codec_does_not_take_resamples(tmp_path: Path, suffix: str) -> None:
     """An odd sample rate is resampled, not refused."""

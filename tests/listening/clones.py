@@ -2,15 +2,20 @@
 
 Speakers that the model never heard read two sentences; a clone of each says two others. Whose sample is a clone nearest
 to? Needs Debian's `flite` and `espeak-ng` beside the extra `listen`.
+
+What was found of a speaker stays in OUT: a run that was stopped goes on with the next one. At the end lie there the
+table (`clones.md`), the plot (`clones.svg`), the figures (`clones.json`) and every sample, clone and codec copy as WAV.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import subprocess
 import tempfile
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +23,12 @@ import torch
 from numpy.typing import NDArray
 
 from bark_stream.audio_file import AudioWriter, read_audio
-from bark_stream.bark import Bark, load
-from bark_stream.checkpoint import load_checkpoint
+from bark_stream.bark import Bark
+from bark_stream.checkpoint import Checkpoint, load_checkpoint
 from bark_stream.cloning.clone import clone
 from bark_stream.resample import resample
 from bark_stream.training.corpus import held_out_sentences
+from bark_stream.whole_file import whole_file
 from tests.listening.similarity import SpeakerEar
 from tests.listening.words import Listener
 
@@ -97,28 +103,99 @@ class Figures:
     num_words: int
 
 
-def measure(bark: Bark, model: str, out: Path, speakers: tuple[Speaker, ...]) -> list[Figures]:
-    ear, listener = SpeakerEar(), Listener()
-    texts = held_out_sentences()[:NUM_SPOKEN]
-    checkpoint = load_checkpoint(model)
-    samples, clones, codecs, errors = [], [], [], []
-    for number, speaker in enumerate(speakers):
-        path = out / f"{number:02d}_sample.wav"
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """One speaker measured: three embeddings [256], and what was understood of the clone."""
+
+    sample: NDArray[np.float32]
+    clone: NDArray[np.float32]
+    codec: NDArray[np.float32]
+    num_errors: int
+    num_words: int
+
+    def keep(self, path: Path, key: str) -> None:
+        with whole_file(path) as file:
+            np.savez(file, key=np.array(key), **asdict(self))
+
+    @classmethod
+    def kept(cls, path: Path, key: str) -> Likeness | None:
+        """What an earlier run with the same model found, if it came so far."""
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as arrays:
+            if str(arrays["key"]) != key:
+                return None
+            counts = (int(arrays["num_errors"]), int(arrays["num_words"]))
+            return cls(arrays["sample"], arrays["clone"], arrays["codec"], *counts)
+
+
+class Studio:
+    """Clones one speaker after another; ears are loaded with the first."""
+
+    def __init__(self, model: str, out: Path) -> None:
+        self._checkpoint = load_checkpoint(model)
+        self._out = out
+        self.key = _digest(self._checkpoint)
+
+    @cached_property
+    def _bark(self) -> Bark:
+        return Bark(self._checkpoint)
+
+    @cached_property
+    def _ear(self) -> SpeakerEar:
+        return SpeakerEar()
+
+    @cached_property
+    def _listener(self) -> Listener:
+        return Listener()
+
+    def likeness(self, number: int, speaker: Speaker) -> Likeness:
+        """Measured now, or by an earlier run with the same model."""
+        path = self._out / f"{number:02d}.npz"
+        likeness = Likeness.kept(path, self.key)
+        if likeness is None:
+            likeness = self._measure(number, speaker)
+            likeness.keep(path, self.key)
+        return likeness
+
+    def _measure(self, number: int, speaker: Speaker) -> Likeness:
+        bark, texts = self._bark, held_out_sentences()[:NUM_SPOKEN]
+        path = self._out / f"{number:02d}_sample.wav"
         _write(path, speaker.read(SAMPLE_TEXT))
-        voice = clone(path, name=f"clone-{number}", consent=CONSENT, model=checkpoint)
+        voice = clone(path, name=f"clone-{number}", consent=CONSENT, model=self._checkpoint)
         spoken = [bark.generate(text, voice=voice, seed=number) for text in texts]
         through = bark.pipeline.codec.decode_whole(torch.from_numpy(voice.fine.copy())[None])[0].numpy()
-        _write(out / f"{number:02d}_clone.wav", np.concatenate(spoken))
-        _write(out / f"{number:02d}_codec.wav", through)
-        samples.append(ear.embed(read_audio(path)[0], RATE_HZ))
-        clones.append(ear.embed(np.concatenate(spoken), bark.sample_rate_hz))
-        codecs.append(ear.embed(through, bark.sample_rate_hz))
-        heard = [listener.hear(pcm, bark.sample_rate_hz, text) for pcm, text in zip(spoken, texts, strict=True)]
-        errors.append((sum(h.num_errors for h in heard), sum(h.num_words for h in heard)))
+        _write(self._out / f"{number:02d}_clone.wav", np.concatenate(spoken))
+        _write(self._out / f"{number:02d}_codec.wav", through)
+        heard = [self._listener.hear(pcm, bark.sample_rate_hz, text) for pcm, text in zip(spoken, texts, strict=True)]
         print(f"{speaker.name}: {heard[0].text!r}", flush=True)
-    likeness = np.stack(clones) @ np.stack(samples).T
-    through_codec = np.stack(codecs) @ np.stack(samples).T
+        return Likeness(
+            sample=self._ear.embed(read_audio(path)[0], RATE_HZ),
+            clone=self._ear.embed(np.concatenate(spoken), bark.sample_rate_hz),
+            codec=self._ear.embed(through, bark.sample_rate_hz),
+            num_errors=sum(h.num_errors for h in heard),
+            num_words=sum(h.num_words for h in heard),
+        )
+
+
+def _digest(checkpoint: Checkpoint) -> str:
+    """Of all weights: another export is another model."""
+    digest = hashlib.sha256()
+    for part in (checkpoint.semantic, checkpoint.coarse, checkpoint.fine, checkpoint.codec):
+        for name in sorted(part):
+            digest.update(name.encode())
+            digest.update(part[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def measure(model: str, out: Path, speakers: tuple[Speaker, ...]) -> list[Figures]:
+    studio = Studio(model, out)
+    found = [studio.likeness(number, speaker) for number, speaker in enumerate(speakers)]
+    samples = np.stack([one.sample for one in found])
+    likeness = np.stack([one.clone for one in found]) @ samples.T
+    through_codec = np.stack([one.codec for one in found]) @ samples.T
     _draw(likeness, [speaker.name for speaker in speakers], out / "clones.svg")
+    errors = [(one.num_errors, one.num_words) for one in found]
     return [_figures(i, speakers, likeness, through_codec, errors[i]) for i in range(len(speakers))]
 
 
@@ -192,8 +269,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    bark = load(arguments.model)
-    rows = measure(bark, arguments.model, arguments.out, SPEAKERS[: arguments.speakers])
+    rows = measure(arguments.model, arguments.out, SPEAKERS[: arguments.speakers])
     (arguments.out / "clones.json").write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
     (arguments.out / "clones.md").write_text(table(rows))
     print(table(rows))
