@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -68,6 +68,7 @@ class Int8Decoder:
         rows: slice,
         *,
         watched_layers: frozenset[int] = frozenset(),
+        activation_bits: Literal[7, 8],
         num_threads: int,
     ) -> None:
         """Args:
@@ -82,7 +83,9 @@ class Int8Decoder:
         head = int8_matrix(weights, "lm_head.weight")
         head = Int8Matrix(head.values[rows], head.scale[rows])
         self._num_rows = len(head.scale)
-        self._session = _graph(config, weights, head, self._watched).open(num_threads=num_threads)
+        self._session = _graph(Graph(activation_bits=activation_bits), config, weights, head, self._watched).open(
+            num_threads=num_threads
+        )
         self._bound: WeakKeyDictionary[KVCache, dict[tuple[int, int], _Bound]] = WeakKeyDictionary()
 
     def look_up(self, tokens: Sequence[int]) -> Floats:
@@ -181,8 +184,9 @@ def _groups(spans: Sequence[Span]) -> list[list[int]]:
     return groups
 
 
-def _graph(config: TransformerConfig, weights: StateDict, head: Int8Matrix, watched: Sequence[int]) -> Graph:
-    graph = Graph()
+def _fill(
+    graph: Graph, config: TransformerConfig, weights: StateDict, head: Int8Matrix, watched: Sequence[int]
+) -> None:
     x = graph.input("x", ("slots", "positions", config.hidden_size))
     lengths = (graph.input("last_positions", ("slots",), np.int32), graph.input("longest", (), np.int32))
     last = graph.constant(np.array(-1, np.int64))
@@ -198,7 +202,6 @@ def _graph(config: TransformerConfig, weights: StateDict, head: Int8Matrix, watc
         x = graph.op("Add", x, graph.layer_linear(mixed, weights, f"{block}.attn.c_proj"))
         x = graph.mlp(x, weights, block)
     graph.output(graph.linear(graph.norm(x, weights, "transformer.ln_f"), head), "logits")
-    return graph
 
 
 def _query(graph: Graph, qkv: str, width: int) -> str:

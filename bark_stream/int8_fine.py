@@ -24,7 +24,7 @@ class Int8Fine:
 
 
 def _graph(config: TransformerConfig, weights: StateDict) -> Graph:
-    graph = Graph()
+    graph = Graph(activation_bits=7)
     x = graph.input("x", ("rows", "positions", config.hidden_size))
     for layer in range(config.num_layers):
         block = f"transformer.h.{layer}"

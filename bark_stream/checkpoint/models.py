@@ -53,8 +53,9 @@ def build_models(checkpoint: Checkpoint, precision: Precision = "float32", *, nu
     def causal(transformer: TransformerConfig, rows: slice, weights: StateDict, stage: str) -> CausalGPT:
         model = _empty(lambda: CausalGPT(transformer, rows), weights, f"{source} ({stage})")
         if precision == "int8":
-            watched = config.semantic.alignment_heads if stage == "semantic" else ()
-            _use_decode_graph(model, weights, watched, num_threads)
+            is_semantic = stage == "semantic"
+            watched = config.semantic.alignment_heads if is_semantic else ()
+            _use_decode_graph(model, weights, watched, num_threads, is_semantic=is_semantic)
         return _fill(model, weights, dtype)
 
     def fine() -> FineGPT:
@@ -139,11 +140,20 @@ def _own_tensors(module: nn.Module) -> dict[str, Tensor]:
     return {name: t for name, t in module.state_dict().items() if not (is_tied and name.startswith("lm_heads."))}
 
 
-def _use_decode_graph(model: CausalGPT, weights: StateDict, watched: AlignmentHeads, num_threads: int) -> None:
+def _use_decode_graph(
+    model: CausalGPT, weights: StateDict, watched: AlignmentHeads, num_threads: int, *, is_semantic: bool
+) -> None:
     from bark_stream.int8_decoder import Int8Decoder  # half a second that other precisions need not wait for
 
-    layers = frozenset(layer for layer, _ in watched)
-    model.graph = Int8Decoder(model.config, weights, model.rows, watched_layers=layers, num_threads=num_threads)
+    # The semantic stage decides the words, and takes few steps.
+    model.graph = Int8Decoder(
+        model.config,
+        weights,
+        model.rows,
+        watched_layers=frozenset(layer for layer, _ in watched),
+        activation_bits=8 if is_semantic else 7,
+        num_threads=num_threads,
+    )
     del model.transformer, model.lm_head
 
 

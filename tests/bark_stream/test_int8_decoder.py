@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -35,7 +37,9 @@ def models() -> tuple[CausalGPT, CausalGPT]:
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.15)
     twin.load_state_dict(model.state_dict())
-    twin.graph = Int8Decoder(CONFIG, model.state_dict(), ROWS, watched_layers=frozenset([1]), num_threads=1)
+    twin.graph = Int8Decoder(
+        CONFIG, model.state_dict(), ROWS, watched_layers=frozenset([1]), activation_bits=8, num_threads=1
+    )
     return model, twin
 
 
@@ -132,9 +136,10 @@ def test_decode_gaze_is_that_of_float32() -> None:
     torch.testing.assert_close(looks[1], looks[0], atol=0.02, rtol=0)
 
 
-def test_linear_keeps_extreme_levels() -> None:
+@pytest.mark.parametrize("bits", [7, 8])
+def test_linear_keeps_extreme_levels(bits: Literal[7, 8]) -> None:
     """The largest weights and activations do not overflow, whatever the processor adds them up in."""
-    graph = Graph()
+    graph = Graph(activation_bits=bits)
     x = graph.input("x", ("rows", 64))
     graph.output(graph.linear(x, Int8Matrix.from_float(torch.full((16, 64), 3.0))), "y")
     (y,) = graph.open(num_threads=1).run(None, {"x": np.full((1, 64), 2.0, np.float32)})
