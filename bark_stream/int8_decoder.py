@@ -83,9 +83,9 @@ class Int8Decoder:
         head = int8_matrix(weights, "lm_head.weight")
         head = Int8Matrix(head.values[rows], head.scale[rows])
         self._num_rows = len(head.scale)
-        self._session = _graph(Graph(activation_bits=activation_bits), config, weights, head, self._watched).open(
-            num_threads=num_threads
-        )
+        graph = Graph(activation_bits=activation_bits)
+        _fill(graph, config, weights, head, self._watched)
+        self._session = graph.open(num_threads=num_threads)
         self._bound: WeakKeyDictionary[KVCache, dict[tuple[int, int], _Bound]] = WeakKeyDictionary()
 
     def look_up(self, tokens: Sequence[int]) -> Floats:
