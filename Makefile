@@ -26,9 +26,11 @@ demo: $(VENV)/.installed
 	$(BIN)/bark-stream say - -o demo.wav < demo.txt
 	@echo "Listen to demo.wav"
 
-# Two processes, a test file to each in turn: what a file's tests share is made once.
+# Two processes, a test file to each in turn: what a file's tests share is made once. The page plays in real time: alone.
+PAGE := tests/clients/test_page.py
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore $(PAGE)
+	$(BIN)/python -m pytest $(PAGE)
 
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "" --timeout 1800
