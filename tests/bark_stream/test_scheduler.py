@@ -160,3 +160,14 @@ def test_simulated_streams_all_finish_beyond_capacity() -> None:
     finished = [stream.finished_s or 0.0 for stream in streams]
     assert max(finished) < 1.6 * min(finished)
     assert batch[COARSE] > 12
+
+
+@pytest.mark.parametrize("spread_s", [0.0, 0.25])
+@pytest.mark.parametrize(("num_streams", "worst_s"), [(2, 0.2), (4, 0.9)])
+def test_simulated_streams_within_capacity_are_late_for_a_bounded_time(
+    num_streams: int, worst_s: float, spread_s: float
+) -> None:
+    """Streams that the machine can serve in the long run are late only while all of them begin, and for no longer."""
+    streams = [SimulatedStream(number, number * spread_s) for number in range(num_streams)]
+    simulate(streams)
+    assert max(stream.late_s for stream in streams) < worst_s
