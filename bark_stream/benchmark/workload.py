@@ -15,13 +15,13 @@ TEXT = "I would not go into that cave without a torch, traveller, not for all th
 def endless(checkpoint: Checkpoint) -> Checkpoint:
     """The model without an end of sentence, and without special tokens among its codes.
 
-    Those rows of the heads become copies of rows before them, which win every tie.
+    Those rows of the heads become the mean of two others, so that the likelier of the two is likelier than they are.
     """
     config = checkpoint.config
     semantic, coarse = dict(checkpoint.semantic), dict(checkpoint.coarse)
     num_codes = config.semantic.vocab_size + config.coarse.num_codebooks * config.codec.codebook_size
-    semantic["lm_head.weight"] = _copied(semantic["lm_head.weight"], config.semantic.pad_token, 0)
-    coarse["lm_head.weight"] = _copied(coarse["lm_head.weight"], num_codes, num_codes - 1)
+    semantic["lm_head.weight"] = _never_best(semantic["lm_head.weight"], config.semantic.pad_token, 0)
+    coarse["lm_head.weight"] = _never_best(coarse["lm_head.weight"], num_codes, num_codes - 2)
     return replace(checkpoint, semantic=semantic, coarse=coarse)
 
 
@@ -38,7 +38,8 @@ def lasting(policy: ChunkPolicy, seconds: float) -> ChunkPolicy:
     )
 
 
-def _copied(rows: torch.Tensor, first: int, source: int) -> torch.Tensor:
+def _never_best(rows: torch.Tensor, first: int, source: int) -> torch.Tensor:
+    """The rows from `first` on in the middle between `source` and the next."""
     rows = rows.clone()
-    rows[first:] = rows[source]
+    rows[first:] = (rows[source] + rows[source + 1]) / 2
     return rows
