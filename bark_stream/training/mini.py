@@ -92,7 +92,7 @@ def mini_config() -> ModelConfig:
             codebook_size=codec.CODEBOOK_SIZE,
         ),
         notice=NOTICE,
-        sampling=SamplingConfig(text_temperature=0.4, waveform_temperature=0.4, fine_temperature=0.2),
+        sampling=SamplingConfig(text_temperature=0.4, waveform_temperature=0.2, fine_temperature=0.05),
         voice_aliases={f"v2/en_speaker_{i}": f"en_speaker_{i}" for i in range(NUM_VOICES)},
         default_voice="en_speaker_0",
     )

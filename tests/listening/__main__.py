@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bark_stream.bark import Bark
 from bark_stream.checkpoint import load_checkpoint
+from bark_stream.precision import resolve_precision
 from bark_stream.training.corpus import held_out_sentences
 from tests.listening.expression import effects
 from tests.listening.made import MADE, Made, Maker
@@ -40,7 +41,7 @@ def main() -> None:
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
     checkpoint = load_checkpoint(arguments.model)
-    bark = Bark(checkpoint)
+    bark = Bark(checkpoint, precision=resolve_precision("auto"))
     listener, ear = Listener(), SpeakerEar()
     names = [f"en_speaker_{index}" for index in range(NUM_VOICES)]
     prompts = {name: ear.embed(prompt_sound(bark, name), bark.sample_rate_hz) for name in names}
