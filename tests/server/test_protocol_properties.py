@@ -79,11 +79,10 @@ def _do(stage: Stage, client: Client, watcher: Watcher, step: tuple[str, Any]) -
         for _ in range(fields):
             stage.engine.step()
     else:
-        num_errors = len(client.of_type("error"))
-        was_open = fields["context"] in client.session._contexts
+        num_errors, num_opened = len(client.of_type("error")), len(client.of_type("opened"))
         client.send(kind, **fields)
         client.pump()
-        if kind in {"text", "open"} and not was_open:
+        if len(client.of_type("opened")) > num_opened:
             watcher.sent[fields["context"]] = ""
         if kind == "text" and len(client.of_type("error")) == num_errors:
             watcher.sent[fields["context"]] += fields["text"]

@@ -100,7 +100,7 @@ def test_coarse_codes_are_remade_as_the_stage_would_make_them(workspace: Path) -
     """After the true codes, from the semantic tokens of the same moment, each codebook from its own rows."""
     config = mini_config()
     sure = dataclasses.replace(config, sampling=dataclasses.replace(config.sampling, waveform_temperature=1e-6))
-    model = CausalGPT(config.coarse.transformer).eval()
+    model = CausalGPT(config.coarse.transformer, config.coarse_rows).eval()
     model.load_state_dict(run_weights(workspace / "runs" / "coarse"))
     stream = workspace_streams(workspace)[3]
     codes = torch.from_numpy(stream.codes[None, :, :40].astype(np.int64))
