@@ -19,15 +19,15 @@ from bark_stream.training.semantic_tokens import TOKEN_RATE_HZ, SemanticVocabula
 from bark_stream.training.shards import Clip, write_shard
 from bark_stream.training.sounds import render_sound
 from bark_stream.training.teacher import SAMPLE_RATE_HZ, FloatArray, IntArray, Teacher
-from bark_stream.training.voices import FIRST_STRANGER, SPEAKERS, VOICES, render, speaker_of
+from bark_stream.training.voices import FIRST_STRANGER, SPEAKERS, render, speaker_of
 
 CLIPS_PER_SHARD = 100
 TEXTS_PER_SPELLING_SHARD = 2000
 CLIPS_IN_A_ROW = 4
 """A speaker says this many sentences in a row, so that a prompt can be the one before."""
-KINDS = ("speech", "expressive", "alignment", "expressive_alignment", "spelling", "strangers", "voices")
+KINDS = ("speech", "expressive", "alignment", "expressive_alignment", "spelling", "strangers")
 """Sentences with sound, the same with brackets, notes, capitals and pauses, both without sound, which phone each
-letter stands for, sentences of speakers who do not come back, and more of those strangers who became voices."""
+letter stands for, and sentences of speakers who do not come back."""
 NO_PHONE = -1
 """Token of a letter that no phone begins at."""
 _TAG = re.compile(r"\[(laughs|sighs|gasps|clears throat|music)\]")
@@ -77,8 +77,6 @@ def _speakers(kind: str, shard: int, rng: np.random.Generator) -> Iterator[int]:
             yield -1
         elif kind == "strangers":
             yield FIRST_STRANGER + shard * CLIPS_PER_SHARD + run
-        elif kind == "voices":
-            yield int(rng.choice([number for number in VOICES if number >= FIRST_STRANGER]))
         else:
             yield 0 if rng.random() < 0.2 else int(rng.integers(len(SPEAKERS)))
 

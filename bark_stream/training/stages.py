@@ -30,7 +30,7 @@ from bark_stream.training.streams import Stream, encode_shard, group_clips, read
 from bark_stream.transformer import CausalGPT, FineGPT
 
 PARTS = ("codec", "decoder", "semantic", "coarse", "fine", "semantic_encoder")
-SOUND_KINDS = ("speech", "expressive", "strangers", "voices", "pairs")
+SOUND_KINDS = ("speech", "expressive", "strangers", "pairs")
 TEXT_KINDS = ("alignment", "expressive_alignment", "pairs")
 SPELLING_KIND = "spelling"
 SHARDS, STREAMS, RUNS = "shards", "streams", "runs"

@@ -76,9 +76,8 @@ SPEAKERS = (
 
 FIRST_STRANGER = len(SPEAKERS)
 """Numbers from here on are strangers."""
-VOICES = (0, 2, 418, 317, 4, 1, 6, 2117, 3, 9)
-"""Speaker n of the list is the model's voice `en_speaker_n`. Three strangers came to stay, since they are less like the
-others than some of those made by hand."""
+VOICES = tuple(range(len(SPEAKERS)))
+"""Speaker n of the list is the model's voice `en_speaker_n`; a stranger can be one too."""
 
 
 def speaker_of(number: int) -> Speaker:

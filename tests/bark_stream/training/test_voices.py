@@ -46,7 +46,7 @@ def test_narrow_band_leaves_nothing_above() -> None:
 def test_strangers_together_are_heard_as_often_as_said() -> None:
     """Each voice alike, all others together by their share."""
     lengths = np.array([100.0, 300.0, 50.0, 10.0, 30.0])
-    streams = [_stream(s) for s in (VOICES[0], VOICES[0], VOICES[3], FIRST_STRANGER, 5)]
+    streams = [_stream(s) for s in (VOICES[0], VOICES[0], VOICES[3], FIRST_STRANGER, FIRST_STRANGER + 9)]
     drawn = shares(streams, lengths)
     assert drawn.sum() == pytest.approx(1.0)
     assert drawn[3:].sum() == pytest.approx(STRANGERS_SHARE)
