@@ -26,6 +26,7 @@ from bark_stream.audio_file import AudioWriter, read_audio
 from bark_stream.bark import Bark
 from bark_stream.checkpoint import Checkpoint, load_checkpoint
 from bark_stream.cloning.clone import clone
+from bark_stream.precision import resolve_precision
 from bark_stream.resample import resample
 from bark_stream.training.corpus import held_out_sentences
 from bark_stream.whole_file import whole_file
@@ -139,7 +140,7 @@ class Studio:
 
     @cached_property
     def _bark(self) -> Bark:
-        return Bark(self._checkpoint)
+        return Bark(self._checkpoint, precision=resolve_precision("auto"))
 
     @cached_property
     def _ear(self) -> SpeakerEar:
