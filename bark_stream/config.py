@@ -243,9 +243,8 @@ class ModelConfig:
             "codec.codebook_size",
             "exceeds the fine vocabulary",
         )
-        num_coarse_rows = self.semantic.vocab_size + self.coarse.num_codebooks * self.codec.codebook_size
         require(
-            num_coarse_rows <= self.coarse.transformer.output_vocab_size,
+            self.coarse_rows.stop <= self.coarse.transformer.output_vocab_size,
             "coarse.transformer.output_vocab_size",
             "is too small",
         )

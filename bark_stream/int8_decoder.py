@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -22,9 +22,7 @@ from bark_stream.config import TransformerConfig
 from bark_stream.int8_matrix import Int8Matrix
 from bark_stream.kv_cache import KVCache
 from bark_stream.onnx_graph import Graph
-from bark_stream.transformer import Gaze, Span
-
-Floats: TypeAlias = NDArray[np.float32]
+from bark_stream.transformer import Floats, Gaze, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,15 +190,14 @@ def _fill(
     last = graph.constant(np.array(-1, np.int64))
     for layer in range(config.num_layers):
         block = f"transformer.h.{layer}"
-        qkv = graph.layer_linear(graph.norm(x, weights, f"{block}.ln_1"), weights, f"{block}.attn.c_attn")
+        qkv = graph.before_attention(x, weights, block)
         if layer in watched:
             graph.output(_query(graph, graph.op("Gather", qkv, last, axis=1), config.hidden_size), f"query{layer}")
         mixed = _attention(graph, config, layer, qkv, lengths)
         if layer == config.num_layers - 1:
             # Nobody looks at the others any more.
             x, mixed = (graph.op("Gather", tensor, last, axis=1) for tensor in (x, mixed))
-        x = graph.op("Add", x, graph.layer_linear(mixed, weights, f"{block}.attn.c_proj"))
-        x = graph.mlp(x, weights, block)
+        x = graph.after_attention(x, mixed, weights, block)
     graph.output(graph.linear(graph.norm(x, weights, "transformer.ln_f"), head), "logits")
 
 

@@ -28,11 +28,10 @@ def _graph(config: TransformerConfig, weights: StateDict) -> Graph:
     x = graph.input("x", ("rows", "positions", config.hidden_size))
     for layer in range(config.num_layers):
         block = f"transformer.h.{layer}"
-        qkv = graph.layer_linear(graph.norm(x, weights, f"{block}.ln_1"), weights, f"{block}.attn.c_attn")
+        qkv = graph.before_attention(x, weights, block)
         parts = [f"{part}{layer}" for part in ("queries", "keys", "values")]
         graph.node("Split", [qkv], parts, axis=-1)
         mixed = graph.op("MultiHeadAttention", *parts, own=True, num_heads=config.num_heads)
-        x = graph.op("Add", x, graph.layer_linear(mixed, weights, f"{block}.attn.c_proj"))
-        x = graph.mlp(x, weights, block)
+        x = graph.after_attention(x, mixed, weights, block)
     graph.output(graph.norm(x, weights, "transformer.ln_f"), "hidden")
     return graph

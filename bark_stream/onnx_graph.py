@@ -101,8 +101,13 @@ class Graph:
         )
         return self.op("Mul", product, largest)
 
-    def mlp(self, x: str, weights: StateDict, block: str) -> str:
-        """The second half of a transformer's block, `x` included."""
+    def before_attention(self, x: str, weights: StateDict, block: str) -> str:
+        """Queries, keys and values of a transformer's block, [..., C] -> [..., 3 · C]."""
+        return self.layer_linear(self.norm(x, weights, f"{block}.ln_1"), weights, f"{block}.attn.c_attn")
+
+    def after_attention(self, x: str, mixed: str, weights: StateDict, block: str) -> str:
+        """The rest of the block that `x` went into, given the mixed values."""
+        x = self.op("Add", x, self.layer_linear(mixed, weights, f"{block}.attn.c_proj"))
         hidden = self.layer_linear(self.norm(x, weights, f"{block}.ln_2"), weights, f"{block}.mlp.c_fc")
         hidden = self.layer_linear(self.op("Gelu", hidden, own=True), weights, f"{block}.mlp.c_proj")
         return self.op("Add", x, hidden)

@@ -19,7 +19,7 @@ def endless(checkpoint: Checkpoint) -> Checkpoint:
     """
     config = checkpoint.config
     semantic, coarse = dict(checkpoint.semantic), dict(checkpoint.coarse)
-    num_codes = config.semantic.vocab_size + config.coarse.num_codebooks * config.codec.codebook_size
+    num_codes = config.coarse_rows.stop
     semantic["lm_head.weight"] = _never_best(semantic["lm_head.weight"], config.semantic.pad_token, 0)
     coarse["lm_head.weight"] = _never_best(coarse["lm_head.weight"], num_codes, num_codes - 2)
     return replace(checkpoint, semantic=semantic, coarse=coarse)

@@ -76,12 +76,7 @@ class CoarseTraining:
         semantic = torch.from_numpy(np.stack([r[0] for r in rows]))
         inputs = torch.from_numpy(np.stack([r[1] for r in rows]))
         targets = torch.from_numpy(np.stack([r[2] for r in rows]))
-        infer = torch.full((len(rows), 1), config.coarse.infer_token)
-        slots = self._slots(semantic, rng)
-        after = config.coarse.max_semantic_tokens + torch.arange(inputs.shape[1])
-        ids = torch.cat([semantic[:, slots], infer, inputs[:, :-1]], 1)
-        hidden = forward_at(self._model, self._model.embed(ids), torch.cat([slots, after])[None])
-        hidden = hidden[:, len(slots) :]
+        hidden = _hidden(self._model, config, semantic, self._slots(semantic, rng), inputs)
         size, first = config.codec.codebook_size, config.semantic.vocab_size
         entropies = []
         for codebook in range(config.coarse.num_codebooks):
@@ -169,12 +164,7 @@ class CoarseRemake:
         offsets = config.semantic.vocab_size + size * torch.arange(num_codebooks)
         made = codes.clone()
         flat = (codes[:, :num_codebooks].transpose(1, 2) + offsets).flatten(1)
-        infer = torch.full((len(codes), 1), config.coarse.infer_token)
-        positions = torch.cat(
-            [torch.arange(semantic.shape[1]), config.coarse.max_semantic_tokens + torch.arange(flat.shape[1])]
-        )
-        ids = torch.cat([semantic, infer, flat[:, :-1]], 1)
-        hidden = forward_at(self._model, self._model.embed(ids), positions[None])[:, semantic.shape[1] :]
+        hidden = _hidden(self._model, config, semantic, torch.arange(semantic.shape[1]), flat)
         for codebook in range(num_codebooks):
             start = config.semantic.vocab_size + codebook * size
             wanted = hidden[:, first_frame * num_codebooks + codebook :: num_codebooks]
@@ -182,6 +172,21 @@ class CoarseRemake:
             drawn = torch.distributions.Categorical(logits=logits).sample()  # type: ignore[no-untyped-call]
             made[:, codebook, first_frame:] = drawn
         return made
+
+
+def _hidden(model: CausalGPT, config: ModelConfig, semantic: Tensor, slots: Tensor, codes: Tensor) -> Tensor:
+    """Whole windows at once, each code from those before it.
+
+    Args:
+        semantic: [B, S] int64.
+        slots: [N] those of the S slots that are laid.
+        codes: [B, L] int64, flattened, codebook offsets added; the last is not looked at.
+    Returns: [B, L, C] the states that the codes are drawn from.
+    """
+    infer = torch.full((len(codes), 1), config.coarse.infer_token)
+    after = config.coarse.max_semantic_tokens + torch.arange(codes.shape[1])
+    ids = torch.cat([semantic[:, slots], infer, codes[:, :-1]], 1)
+    return forward_at(model, model.embed(ids), torch.cat([slots, after])[None])[:, len(slots) :]
 
 
 def init_coarse(model: CausalGPT, config: ModelConfig, codebooks: Tensor | None, seed: int) -> None:

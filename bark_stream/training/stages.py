@@ -206,22 +206,21 @@ def _decoder(workspace: Path, config: ModelConfig) -> Part:
 
 def _fine_remake(workspace: Path, config: ModelConfig) -> FineRemake | None:
     """The fine stage as it is now; None before it has been trained."""
-    path = workspace / RUNS / "fine" / CHECKPOINT
-    if not path.exists():
-        return None
     fine = FineGPT(config.fine.transformer, num_codebooks=config.fine.num_codebooks, num_codebooks_given=1)
-    fine.load_state_dict(torch.load(path, weights_only=True)["model"])
-    return FineRemake(fine, config)
+    return FineRemake(fine, config) if _load_if_trained(fine, workspace, "fine") else None
 
 
 def _coarse_remake(workspace: Path, config: ModelConfig) -> CoarseRemake | None:
     """The coarse stage as it is now; None before it has been trained."""
-    path = workspace / RUNS / "coarse" / CHECKPOINT
-    if not path.exists():
-        return None
     coarse = CausalGPT(config.coarse.transformer)
-    coarse.load_state_dict(torch.load(path, weights_only=True)["model"])
-    return CoarseRemake(coarse, config)
+    return CoarseRemake(coarse, config) if _load_if_trained(coarse, workspace, "coarse") else None
+
+
+def _load_if_trained(model: nn.Module, workspace: Path, part: str) -> bool:
+    path = workspace / RUNS / part / CHECKPOINT
+    if path.exists():
+        model.load_state_dict(torch.load(path, weights_only=True)["model"])
+    return path.exists()
 
 
 def _sound_shards(workspace: Path) -> list[Path]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from hibari import dsp
 
-from bark_stream.training.teacher import FloatArray, Reading
+from bark_stream.training.teacher import SAMPLE_RATE_HZ, FloatArray, Reading
 
 NUM_BINS = 601
 BIN_HZ = 20.0
@@ -27,7 +27,6 @@ USUAL_RMS = 0.08
 MAX_GAIN = 8.0
 SILENT_NEPERS = -12.0
 DIRECT_SOUND_SHARE = 0.8
-SAMPLE_RATE_HZ = 24_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
