@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import resource
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,19 +16,21 @@ from bark_stream.checkpoint import random_checkpoint
 from bark_stream.config import ChunkPolicy
 from bark_stream.engine import Engine
 from bark_stream.events import Event, SentenceDone, SentenceFailed
+from bark_stream.precision import Precision
 from bark_stream.sentences import Sentence
 
 NUM_SLOTS = 3
 POLICY = ChunkPolicy(
-    chunk_frames=(10, 20), min_budget_s=0.15, max_s_per_character=0.001, max_silence_s=None, max_repeats=None
+    chunk_frames=(10, 20), min_budget_s=0.12, max_s_per_character=0.001, max_silence_s=None, max_repeats=None
 )
-"""Sentences of 0.15 s, so that thousands of them are spoken in minutes."""
+"""Sentences of an eighth of a second, so that thousands of them are spoken in minutes."""
 MAX_GROWTH_BYTES = 24 << 20
+MAX_SLOWDOWN = 1.3
 
 
 @pytest.fixture
-def engine() -> Iterator[Engine]:
-    engine = Engine(Bark(random_checkpoint("tiny", seed=6), num_slots=NUM_SLOTS))
+def engine(precision: Precision) -> Iterator[Engine]:
+    engine = Engine(Bark(random_checkpoint("tiny", seed=6), num_slots=NUM_SLOTS, precision=precision))
     yield engine
     engine.close()
 
@@ -61,27 +64,38 @@ def resident_bytes() -> int:
         return int(statm.read().split()[1]) * resource.getpagesize()
 
 
-def assert_flat(engine: Engine, num_sentences: int) -> None:
-    speak(engine, 60)
+def assert_flat(engine: Engine, num_sentences: int, num_rounds: int = 1) -> list[float]:
+    """The same sentences round after round, and nothing left behind. Returns: CPU seconds of each round."""
+    speak(engine, 40)
     gc.collect()
-    before = resident_bytes()
-    speak(engine, num_sentences)
+    before, cpu_s = resident_bytes(), []
+    for _ in range(num_rounds):
+        started = time.process_time()
+        speak(engine, num_sentences)
+        cpu_s.append(time.process_time() - started)
     gc.collect()
-    assert resident_bytes() - before < MAX_GROWTH_BYTES
+    grown = resident_bytes() - before
+    print(f"{num_rounds} x {num_sentences} sentences: {grown:+,} bytes; CPU s {[round(s, 1) for s in cpu_s]}")
+    assert grown < MAX_GROWTH_BYTES
     stats = engine.stats()
     assert stats.num_streams == stats.num_running == stats.num_waiting == 0
+    return cpu_s
 
 
+@pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_engine_memory_is_flat_over_hundreds_of_sentences(engine: Engine) -> None:
     """Memory does not grow with what was said, and nothing of a stream that left stays."""
-    assert_flat(engine, 80)
+    assert_flat(engine, 60)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_engine_memory_is_flat_over_ten_thousand_sentences(engine: Engine) -> None:
-    """As above, for as long as a server runs in a day."""
-    assert_flat(engine, 10_000)
+@pytest.mark.parametrize("precision", ["int8"])
+def test_engine_is_flat_and_quick_after_ten_thousand_sentences(engine: Engine) -> None:
+    """As above for as long as a server runs in a day, in the precision of servers; the last thousand sentences take no
+    more of the processor than the first."""
+    cpu_s = assert_flat(engine, 1_000, num_rounds=10)
+    assert min(cpu_s[-3:]) < MAX_SLOWDOWN * min(cpu_s[:3])
 
 
 def test_slot_that_was_poisoned_speaks_like_a_new_one() -> None:
