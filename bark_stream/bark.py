@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from bark_stream.checkpoint import Checkpoint, build_models, load_checkpoint
 from bark_stream.coarse import CoarseStage
 from bark_stream.codec import Codec
 from bark_stream.config import ChunkPolicy, ModelConfig, SamplingConfig
+from bark_stream.device import resolve_device
 from bark_stream.errors import EmptyText
 from bark_stream.events import Chunk, Event
 from bark_stream.fine import FineStage
@@ -67,7 +69,12 @@ class Speech:
 
 
 def load(
-    model: str | Path = "mini", *, num_slots: int = 1, voices: str | Path | None = None, precision: str = "auto"
+    model: str | Path = "mini",
+    *,
+    num_slots: int = 1,
+    voices: str | Path | None = None,
+    precision: str = "auto",
+    device: str = "cpu",
 ) -> Bark:
     """Read a model by name or folder (see `bark_stream.checkpoint`) and make it ready to speak.
 
@@ -75,13 +82,17 @@ def load(
         num_slots: sentences that can be on their way at once.
         voices: a folder of voices of one's own, beside the model's; what comes into it later is known too.
         precision: float32 (the reference), bfloat16, int8, or auto (see `bark_stream.precision`).
-    Raises: UnknownModel, CheckpointError, UnsafeCheckpoint; ConfigError for a precision that cannot be had.
+        device: cpu, cuda, or auto (see `bark_stream.device`).
+    Raises: UnknownModel, CheckpointError, UnsafeCheckpoint; ConfigError for a precision that cannot be had;
+        DeviceUnavailable.
     """
+    kind = resolve_device(device)
     return Bark(
         load_checkpoint(model),
         num_slots=num_slots,
         own_voices=None if voices is None else VoiceStore(voices),
-        precision=resolve_precision(precision),
+        precision=resolve_precision(precision, kind),
+        device=kind,
     )
 
 
@@ -93,10 +104,12 @@ class Bark:
         num_slots: int = 1,
         own_voices: VoiceStore | None = None,
         precision: Precision = "float32",
+        device: torch.device | str = "cpu",
     ) -> None:
-        models = build_models(checkpoint, precision, num_threads=num_threads_for(checkpoint.config))
+        models = build_models(checkpoint, precision, num_threads=num_threads_for(checkpoint.config), device=device)
         self.config: ModelConfig = checkpoint.config
         self.precision = precision
+        self.device = torch.device(device)
         self.num_slots = num_slots
         self._encoder = TextEncoder(checkpoint.tokenizer, self.config.semantic)
         self._voices = checkpoint.voices if own_voices is None else checkpoint.voices.with_own(own_voices)
@@ -105,7 +118,7 @@ class Bark:
             SemanticStage(models.semantic, self.config.semantic, num_slots),
             CoarseStage(models.coarse, self.config, num_slots),
             FineStage(models.fine, self.config),
-            Codec(self.config.codec, checkpoint.codec, source=checkpoint.source),
+            Codec(self.config.codec, checkpoint.codec, source=checkpoint.source, device=device),
             phones=checkpoint.phones,
         )
 

@@ -62,7 +62,7 @@ class CoarseStage:
     def __init__(self, model: CausalGPT, config: ModelConfig, num_slots: int) -> None:
         self._model = model
         self._config = config
-        self.cache = KVCache(model.config, num_slots, dtype=model.dtype)
+        self.cache = KVCache(model.config, num_slots, device=model.device, dtype=model.dtype)
 
     def begin(self, history: Voice | None, *, sampling: SamplingConfig, generator: torch.Generator) -> CoarseRun:
         """Args: history: what was spoken before; cut here to what the windows look back on."""
@@ -123,7 +123,7 @@ class CoarseStage:
                 tokens.extend(laid)
             if not run.unlaid:
                 drawing.append((run, len(spans) - 1))
-        logits = self._model.decode(self._model.look_up(tokens), spans, self.cache)
+        logits = self._model.decode(tokens, spans, self.cache)
         for run, row in drawing:
             self._extend(run, logits[row])
 

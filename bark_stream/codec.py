@@ -13,7 +13,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias, cast
+from functools import cached_property
+from typing import Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,7 @@ from bark_stream.encodec_import import (
     SEANetResnetBlock,
 )
 from bark_stream.errors import CheckpointError, EngineError
+from bark_stream.uninitialised import NoInitialisation
 
 
 @dataclass(slots=True)
@@ -64,17 +66,21 @@ class CodecState:
     layers: list[LayerState] = field(default_factory=list)
 
     def clone(self) -> CodecState:
-        return CodecState([_clone(layer) for layer in self.layers])
+        return CodecState([_each(layer, Tensor.clone) for layer in self.layers])
+
+    def move(self, device: torch.device) -> None:
+        """To where the codec computes; nothing happens where it is there already."""
+        self.layers = [_each(layer, lambda tensor: tensor.to(device)) for layer in self.layers]
 
 
-def _clone(layer: LayerState) -> LayerState:
+def _each(layer: LayerState, change: Callable[[Tensor], Tensor]) -> LayerState:
     match layer:
         case ConvState(previous, started):
-            return ConvState(previous.clone(), started)
+            return ConvState(change(previous), started)
         case OverlapState(partial):
-            return OverlapState(partial.clone())
+            return OverlapState(change(partial))
         case LSTMState(hidden, cell):
-            return LSTMState(hidden.clone(), cell.clone())
+            return LSTMState(change(hidden), change(cell))
 
 
 Step: TypeAlias = Callable[[Tensor, "_States", bool], Tensor]
@@ -96,21 +102,33 @@ class _States:
 
 
 class Codec:
-    """EnCodec with folded weight norm: `encode` whole clips, `decode` streams."""
+    """EnCodec with folded weight norm: `encode` whole clips, `decode` streams.
 
-    def __init__(self, config: CodecConfig, weights: Mapping[str, Tensor], *, source: str = "codec") -> None:
-        """Args: weights: state dict under encodec's names (`encoder.*`, `decoder.*`, `quantizer.*`), float32.
+    Sound and codes lie on the CPU; the layers compute on a device of their own, on which torch may round the inputs of
+    convolutions (TF32).
+    """
 
+    def __init__(
+        self,
+        config: CodecConfig,
+        weights: Mapping[str, Tensor],
+        *,
+        source: str = "codec",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Args:
+            weights: state dict under encodec's names (`encoder.*`, `decoder.*`, `quantizer.*`), float32; what only
+                hears is read when something is heard.
+            device: of the layers.
         Raises: CheckpointError that names a missing, unknown or misshapen tensor.
         """
+        check_weights(config, weights, source)
         self.config = config
-        network = build_network(config)
-        _load(network, weights, source)
-        network.eval().requires_grad_(False)
-        self._encoder = network["encoder"]
-        self._quantizer = cast(ResidualVectorQuantizer, network["quantizer"])
-        self._codebooks = torch.stack([layer.codebook for layer in self._quantizer.vq.layers])  # [K, V, C]
-        self._steps = [_step(module) for module in cast(SEANetDecoder, network["decoder"]).model]
+        self._weights = weights
+        self._device = torch.device(device)
+        self._codebooks: dict[int, Tensor] = {}
+        decoder = cast(SEANetDecoder, _load("decoder", config, weights, self._device))
+        self._steps = [_step(module) for module in decoder.model]
 
     @torch.inference_mode()
     def decode(self, codes: Tensor, state: CodecState) -> Tensor:
@@ -123,6 +141,7 @@ class Codec:
             back until the 7th (or `finish`).
         Raises: EngineError if a code lies outside its codebook.
         """
+        state.move(self._device)
         return self._run(self._embed(codes), state, is_last=False)
 
     @torch.inference_mode()
@@ -130,6 +149,7 @@ class Codec:
         """What a stream shorter than the reflect padding still holds back: [B, S], empty for any longer one."""
         if not state.layers:
             return torch.zeros(1, 0)
+        state.move(self._device)
         first = cast(ConvState, state.layers[0])
         return self._run(first.previous.new_zeros(*first.previous.shape[:2], 0), state, is_last=True)
 
@@ -141,32 +161,47 @@ class Codec:
     @torch.inference_mode()
     def encode(self, pcm: Tensor, num_codebooks: int) -> Tensor:
         """Whole clips: [B, S] float32 PCM at the codec's rate -> [B, K, T] int64 codes, T = ceil(S / hop)."""
-        embeddings = self._encoder(pcm[:, None])
-        codes = self._quantizer.vq.encode(embeddings, n_q=num_codebooks)  # [K, B, T]
-        return cast(Tensor, codes.transpose(0, 1))
+        encoder, quantizer = self._ear
+        codes = quantizer.vq.encode(encoder(pcm.to(self._device)[:, None]), n_q=num_codebooks)  # [K, B, T]
+        return cast(Tensor, codes.transpose(0, 1).cpu())
+
+    @cached_property
+    def _ear(self) -> tuple[SEANetEncoder, ResidualVectorQuantizer]:
+        return (
+            cast(SEANetEncoder, _load("encoder", self.config, self._weights, self._device)),
+            cast(ResidualVectorQuantizer, _load("quantizer", self.config, self._weights, self._device)),
+        )
 
     def _embed(self, codes: Tensor) -> Tensor:
         """[B, K, T] codes -> [B, C, T], the sum of their codebook vectors."""
         if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < self.config.codebook_size:
             raise EngineError(f"a code lies outside 0 … {self.config.codebook_size - 1}")
-        embeddings = sum(self._codebooks[k][codes[:, k]] for k in range(codes.shape[1]))
+        codes = codes.to(self._device)
+        embeddings = sum(self._codebook(k)[codes[:, k]] for k in range(codes.shape[1]))
         return cast(Tensor, embeddings).transpose(1, 2)
+
+    def _codebook(self, k: int) -> Tensor:
+        """[V, C], read when it is first used: Bark uses eight of a published codec's thirty-two."""
+        if k not in self._codebooks:
+            table = self._weights[f"quantizer.vq.layers.{k}._codebook.embed"]
+            self._codebooks[k] = table.to(self._device)
+        return self._codebooks[k]
 
     def _run(self, x: Tensor, state: CodecState, *, is_last: bool) -> Tensor:
         states = _States(state.layers)
         for step in self._steps:
             x = step(x, states, is_last)
-        return x[:, 0]
+        return x[:, 0].cpu()
 
 
-def build_network(config: CodecConfig) -> nn.ModuleDict:
+def build_network(config: CodecConfig, *, norm: Literal["weight_norm", "none"] = "weight_norm") -> nn.ModuleDict:
     """encodec's own encoder, quantizer and decoder of this shape, freshly initialised (to load into, or to train)."""
     shape = {
         "dimension": config.dimension,
         "n_filters": config.num_filters,
         "ratios": list(config.ratios),
         "lstm": config.num_lstm_layers,
-        "norm": "weight_norm",
+        "norm": norm,
         "causal": True,
     }
     with warnings.catch_warnings():
@@ -182,17 +217,45 @@ def build_network(config: CodecConfig) -> nn.ModuleDict:
         )
 
 
-def _load(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    expected = network.state_dict()
-    for name, tensor in expected.items():
+def check_weights(config: CodecConfig, weights: Mapping[str, Tensor], source: str) -> None:
+    """Whether these are exactly the tensors of such a codec, with weight norm.
+
+    Raises: CheckpointError that names a missing, unknown or misshapen tensor.
+    """
+    expected: dict[str, list[int]] = {}
+    for name, tensor in _without_storage(config).state_dict().items():
+        shape = list(tensor.shape)
+        if name.endswith(("conv.weight", "convtr.weight")):
+            expected[f"{name}_g"] = [shape[0]] + [1] * (len(shape) - 1)
+            name = f"{name}_v"
+        expected[name] = shape
+    for name, shape in expected.items():
         if name not in weights:
             raise CheckpointError(source, f"tensor {name} is missing")
-        if weights[name].shape != tensor.shape:
-            raise CheckpointError(source, f"tensor {name} is {list(weights[name].shape)}, not {list(tensor.shape)}")
+        if list(weights[name].shape) != shape:
+            raise CheckpointError(source, f"tensor {name} is {list(weights[name].shape)}, not {shape}")
     for name in weights:
         if name not in expected:
             raise CheckpointError(source, f"tensor {name} is not part of the codec")
-    network.load_state_dict(dict(weights), assign=True)
+
+
+def _without_storage(config: CodecConfig) -> nn.ModuleDict:
+    with torch.device("meta"), NoInitialisation():
+        return build_network(config, norm="none")
+
+
+def _load(part: str, config: CodecConfig, weights: Mapping[str, Tensor], device: torch.device) -> nn.Module:
+    """Encoder, quantizer or decoder with its weight norm folded in, ready for inference."""
+    module = _without_storage(config)[part]
+    tensors = {name: _folded(weights, f"{part}.{name}") for name in module.state_dict()}
+    module.load_state_dict(tensors, assign=True)
+    return module.eval().requires_grad_(False).to(device)
+
+
+def _folded(weights: Mapping[str, Tensor], name: str) -> Tensor:
+    if f"{name}_v" not in weights:
+        return weights[name]
+    return torch._weight_norm(weights[f"{name}_v"], weights[f"{name}_g"], 0)
 
 
 def _step(module: nn.Module) -> Step:
@@ -208,16 +271,9 @@ def _step(module: nn.Module) -> Step:
     return lambda x, states, is_last: cast(Tensor, module(x))
 
 
-def _folded(conv: nn.Module) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a convolution, its weight norm folded in."""
-    parameters = dict(conv.named_parameters(recurse=False))
-    weight = torch._weight_norm(parameters["weight_v"].detach(), parameters["weight_g"].detach(), 0)
-    return weight, parameters["bias"].detach()
-
-
 def _conv(module: SConv1d) -> Step:
     conv = module.conv.conv
-    weight, bias = _folded(conv)
+    weight, bias = cast(Tensor, conv.weight), conv.bias
     dilation = conv.dilation[0]
     pad = (conv.kernel_size[0] - 1) * dilation
 
@@ -243,7 +299,7 @@ def _conv(module: SConv1d) -> Step:
 
 def _conv_transpose(module: SConvTranspose1d) -> Step:
     conv = module.convtr.convtr
-    weight, bias = _folded(conv)
+    weight, bias = cast(Tensor, conv.weight), cast(Tensor, conv.bias)
     stride = conv.stride[0]
     overlap = conv.kernel_size[0] - stride
 

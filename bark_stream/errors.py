@@ -2,6 +2,7 @@
 
     BarkStreamError
     ├── ConfigError            a setting that cannot be right
+    │   └── DeviceUnavailable  a device that is not there
     ├── CheckpointError        a model folder or file that cannot be used (names the tensor or member)
     │   ├── UnknownModel       no model of that name or path
     │   └── UnsafeCheckpoint   a pickle that asks for more than tensors
@@ -51,6 +52,14 @@ class ConfigError(_ProblemWith):
     """`source` is the setting."""
 
     code = "bad_config"
+
+
+class DeviceUnavailable(ConfigError):
+    code = "device_unavailable"
+
+    def __init__(self, device: str, problem: str) -> None:
+        super().__init__(device, problem)
+        self.device = device
 
 
 class CheckpointError(_ProblemWith):

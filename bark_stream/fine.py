@@ -103,11 +103,12 @@ class FineStage:
         first, first_new = run.windows[0]
         # A view: the next window sees what this one made.
         window = run.codes[first : first + run.window_frames]
+        codes = window[None].to(self._model.device)
         logits = self._model(
-            run.codebook, window[None], num_codes=self._config.codec.codebook_size, first_frame=first_new - first
+            run.codebook, codes, num_codes=self._config.codec.codebook_size, first_frame=first_new - first
         )[0]
         window[first_new - first :, run.codebook] = torch.from_numpy(
-            draw(logits.numpy(), run.sampling.fine_temperature, run.sampling, run.generator)
+            draw(logits.cpu().numpy(), run.sampling.fine_temperature, run.sampling, run.generator)
         )
         run.codebook += 1
         if run.codebook == self._config.fine.num_codebooks:

@@ -5,6 +5,9 @@ Knows nothing of tokens or sampling. A slot's content is valid up to its `length
 
 from __future__ import annotations
 
+import math
+import mmap
+
 import torch
 from torch import Tensor
 
@@ -24,8 +27,8 @@ class KVCache:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         shape = (config.num_layers, num_slots, config.num_heads, config.block_size, config.head_size)
-        self.keys = torch.zeros(shape, device=device, dtype=dtype)
-        self.values = torch.zeros(shape, device=device, dtype=dtype)
+        self.keys = _zeros(shape, torch.device(device), dtype)
+        self.values = _zeros(shape, torch.device(device), dtype)
         # Views made once: cutting them out of the slab in every layer of every step takes longer than using them.
         self._slots = [
             [(self.keys[layer, slot, None], self.values[layer, slot, None]) for slot in range(num_slots)]
@@ -76,3 +79,12 @@ class KVCache:
     def advance(self, slot: int, end: int) -> None:
         """The slot now holds what lies before `end`, and whatever it held beyond."""
         self.lengths[slot] = max(self.lengths[slot], end)
+
+
+def _zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """On the CPU memory that the system gives page by page, as positions are first written: few streams fill their
+    windows, and few servers their slots."""
+    if device.type != "cpu":
+        return torch.zeros(shape, device=device, dtype=dtype)
+    private = mmap.mmap(-1, math.prod(shape) * dtype.itemsize, access=mmap.ACCESS_COPY)
+    return torch.frombuffer(private, dtype=dtype).view(shape)

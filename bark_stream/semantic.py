@@ -48,7 +48,7 @@ class SemanticStage:
     def __init__(self, model: CausalGPT, config: SemanticConfig, num_slots: int) -> None:
         self._model = model
         self._config = config
-        self.cache = KVCache(model.config, num_slots, dtype=model.dtype)
+        self.cache = KVCache(model.config, num_slots, device=model.device, dtype=model.dtype)
 
     def begin(
         self,
@@ -80,19 +80,23 @@ class SemanticStage:
     def step(self, runs: Sequence[SemanticRun]) -> None:
         """Each run gains a token or is finished; one whose prefix is not laid yet takes a slot and gains a piece of it
         first, and no token before the last piece."""
-        embeddings, spans = [], []
+        tokens: list[int] = []
+        summed: list[tuple[int, int]] = []
+        spans: list[Span] = []
         for run in runs:
             if run.slot is None:
                 run.slot = self.cache.acquire()
-            embeddings.append(self._next_positions(run))
-            spans.append(Span(run.slot, len(embeddings[-1])))
+            new, history = self._next_positions(run)
+            summed.extend(enumerate(history, len(tokens)))
+            tokens.extend(new)
+            spans.append(Span(run.slot, len(new)))
         drawing = [row for row, run in enumerate(runs) if run.num_laid == self._config.num_prefix_positions]
         gaze = self._gaze([runs[row] for row in drawing])
-        logits = self._model.decode(np.concatenate(embeddings), spans, self.cache, gaze)
+        logits = self._model.decode(tokens, spans, self.cache, gaze, summed=summed)
         for row in drawing:
             run = runs[row]
             if gaze is not None and run.alignment is not None and run.slot in gaze.weights:
-                run.alignment.push(gaze.weights[run.slot].numpy())
+                run.alignment.push(gaze.weights[run.slot].cpu().numpy())
             self._extend(run, logits[row])
 
     def finish(self, run: SemanticRun) -> None:
@@ -115,17 +119,17 @@ class SemanticStage:
         }
         return Gaze(self._config.alignment_heads, watched) if watched else None
 
-    def _next_positions(self, run: SemanticRun) -> NDArray[np.float32]:
-        """[T, C]: the latest token, or the next piece of text and history summed with the infer token behind."""
+    def _next_positions(self, run: SemanticRun) -> tuple[list[int], list[int]]:
+        """The latest token; or the next piece of the text, with the infer token behind its end, and the history that is
+        summed with it."""
         if run.tokens:
-            return self._model.look_up(run.tokens[-1:])
+            return run.tokens[-1:], []
         piece = slice(run.num_laid, run.num_laid + MAX_SPAN_POSITIONS)
         text, history = run.text_tokens[piece].tolist(), run.history[piece].tolist()
-        embeddings = self._model.look_up(text) + self._model.look_up(history)
         if piece.stop >= self._config.max_text_tokens:
-            embeddings = np.concatenate([embeddings, self._model.look_up([self._config.infer_token])])
-        run.num_laid += len(embeddings)
-        return embeddings
+            text.append(self._config.infer_token)
+        run.num_laid += len(text)
+        return text, history
 
     def _extend(self, run: SemanticRun, logits: NDArray[np.float32]) -> None:
         """logits: [pad_token + 1]; the end is the last, and what lies between it and the semantic tokens nothing."""

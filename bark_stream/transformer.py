@@ -137,7 +137,8 @@ def _attend_cached(cache: KVCache, spans: Sequence[Span], starts: Sequence[int],
     Linear layers see all spans as one matrix; attention goes slot by slot, so that a stream's result does not depend
     on who else is in the step, and ragged lengths need no padding.
     """
-    masks = [_causal_mask(start, span.num_positions) for span, start in zip(spans, starts, strict=True)]
+    device = cache.keys.device
+    masks = [_causal_mask(start, span.num_positions, device) for span, start in zip(spans, starts, strict=True)]
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         # 200 times a second for each layer: every view less counts.
@@ -159,11 +160,11 @@ def _attend_cached(cache: KVCache, spans: Sequence[Span], starts: Sequence[int],
     return attend
 
 
-def _causal_mask(start: int, num_positions: int) -> Tensor | None:
+def _causal_mask(start: int, num_positions: int, device: torch.device) -> Tensor | None:
     """[num_positions, start + num_positions] bool: what each may look at; None for a single one, which sees all."""
     if num_positions == 1:
         return None
-    return torch.ones(num_positions, start + num_positions, dtype=torch.bool).tril(start)
+    return torch.ones(num_positions, start + num_positions, dtype=torch.bool, device=device).tril(start)
 
 
 class CausalGPT(nn.Module):
@@ -191,6 +192,11 @@ class CausalGPT(nn.Module):
     def dtype(self) -> torch.dtype:
         """Of what goes from layer to layer, and of keys and values."""
         return torch.float32 if self.graph is not None else self._wpe.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where keys and values must lie."""
+        return torch.device("cpu") if self.graph is not None else self._wpe.device
 
     def embed(self, tokens: Tensor) -> Tensor:
         """tokens: [..., T] int64 below input_vocab_size. Returns [..., T, C] without positions."""
@@ -222,23 +228,36 @@ class CausalGPT(nn.Module):
         _advance(spans, starts, cache)
         return hidden
 
-    def look_up(self, tokens: Sequence[int]) -> Floats:
-        """Embeddings [N, C] without positions, for `decode`."""
-        if self.graph is not None:
-            return self.graph.look_up(tokens)
-        return self.embed(torch.tensor(tokens)).detach().float().numpy()
+    def decode(
+        self,
+        tokens: Sequence[int],
+        spans: Sequence[Span],
+        cache: KVCache,
+        gaze: Gaze | None = None,
+        *,
+        summed: Sequence[tuple[int, int]] = (),
+    ) -> Floats:
+        """`step` and the head's drawable rows, for inference. Tokens go to a GPU and logits come back, once for all.
 
-    def decode(self, x: Floats, spans: Sequence[Span], cache: KVCache, gaze: Gaze | None = None) -> Floats:
-        """`step` and the head's drawable rows, for inference: [N, C] embeddings of the spans' positions -> logits
-        [len(spans), R] of each span's last one."""
-        if self.graph is None:
-            with torch.inference_mode():
-                hidden = self.step(torch.from_numpy(x).to(self.dtype), spans, cache, gaze)
-                return self.logits(hidden, self.rows).numpy()
-        starts, positions, _ = _lay(spans, cache)
-        logits = self.graph.decode(x, positions, spans, starts, cache, gaze)
-        _advance(spans, starts, cache)
-        return logits
+        Args:
+            tokens: N of them, one for each of the spans' positions.
+            summed: (index into `tokens`, another token): their embeddings are added.
+        Returns: logits [len(spans), R] of each span's last position.
+        """
+        indices, others = [index for index, _ in summed], [token for _, token in summed]
+        if self.graph is not None:
+            x = self.graph.look_up(tokens)
+            if summed:
+                x[indices] += self.graph.look_up(others)
+            starts, positions, _ = _lay(spans, cache)
+            logits = self.graph.decode(x, positions, spans, starts, cache, gaze)
+            _advance(spans, starts, cache)
+            return logits
+        with torch.inference_mode():
+            embeddings = self.embed(torch.tensor(tokens, device=self.device))
+            if summed:
+                embeddings[indices] += self.embed(torch.tensor(others, device=self.device))
+            return self.logits(self.step(embeddings, spans, cache, gaze), self.rows).cpu().numpy()
 
     def logits(self, hidden: Tensor, rows: slice) -> Tensor:
         """Only the rows of the head that can be drawn: hidden [B, C] -> [B, len(rows)] float32."""
@@ -307,6 +326,11 @@ class FineGPT(nn.Module):
         wtes = cast(nn.ModuleList, self.transformer["wtes"])
         for index, head in enumerate(self.lm_heads):
             head.weight = wtes[index + 1].weight
+
+    @property
+    def device(self) -> torch.device:
+        """Where codes must lie."""
+        return cast(Tensor, self.transformer["wpe"].weight).device
 
     def forward(self, codebook: int, codes: Tensor, *, num_codes: int | None = None, first_frame: int = 0) -> Tensor:
         """Logits of one codebook from itself (so far) and those below it.

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -20,8 +21,9 @@ from torch import Tensor
 
 from bark_stream.checkpoint.checkpoint import Checkpoint, StateDict
 from bark_stream.checkpoint.config_json import from_json, to_json
+from bark_stream.checkpoint.mapped_file import MappedFile
 from bark_stream.checkpoint.models import check_tensors, without_tied_heads
-from bark_stream.checkpoint.storage import Storage, StoredWeights, pack, read_safetensors, write_safetensors
+from bark_stream.checkpoint.storage import Storage, StoredWeights, pack, write_safetensors
 from bark_stream.checkpoint.text_files import read_json, read_text
 from bark_stream.config import ModelConfig
 from bark_stream.errors import CheckpointError, ConfigError, OutputError
@@ -45,7 +47,7 @@ def read_folder(folder: Path) -> Checkpoint:
     """Raises: CheckpointError that names the file, and the setting or tensor."""
     config = _read_config(folder / "config.json")
     parts = {
-        part: StoredWeights(read_safetensors(folder / f"{part}.safetensors"), str(folder / f"{part}.safetensors"))
+        part: StoredWeights(MappedFile(folder / f"{part}.safetensors"), str(folder / f"{part}.safetensors"))
         for part in ("semantic", "coarse", "fine", "codec")
     }
     checkpoint = Checkpoint(
@@ -54,7 +56,7 @@ def read_folder(folder: Path) -> Checkpoint:
         semantic=parts["semantic"],
         coarse=parts["coarse"],
         fine=without_tied_heads(parts["fine"], config, str(folder)),
-        codec=_with_averages(parts["codec"]),
+        codec=_WithAverages(parts["codec"]),
         tokenizer=read_text(folder / "tokenizer.json"),
         voices=VoiceLibrary(voice_readers(folder / "voices"), config),
         phones=_read_phones(folder / VOCABULARY, config),
@@ -114,10 +116,23 @@ def _without_averages(codec: StateDict) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in codec.items() if name not in repeated}
 
 
-def _with_averages(codec: StateDict) -> dict[str, Tensor]:
+class _WithAverages(Mapping[str, Tensor]):
     """The codec with running sums again where they were left out."""
-    books = [name for name in codec if name.endswith(_BOOK)]
-    return {name.removesuffix(_BOOK) + _AVERAGE: codec[name] for name in books} | dict(codec)
+
+    def __init__(self, codec: StateDict) -> None:
+        self._codec = codec
+        averages = {name.removesuffix(_BOOK) + _AVERAGE: name for name in codec if name.endswith(_BOOK)}
+        self._books = {average: book for average, book in averages.items() if average not in codec}
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._codec[self._books.get(name, name)]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._codec
+        yield from self._books
+
+    def __len__(self) -> int:
+        return len(self._codec) + len(self._books)
 
 
 def _book(average: str) -> str:

@@ -19,8 +19,8 @@ from torch import Tensor
 from bark_stream.checkpoint.checkpoint import Checkpoint
 from bark_stream.checkpoint.hugging_face_config import CODEC_KEY, MODEL_TYPE, STAGE_KEYS, model_config
 from bark_stream.checkpoint.hugging_face_names import encodec_name, suno_name
+from bark_stream.checkpoint.mapped_file import MappedFile
 from bark_stream.checkpoint.models import check_tensors, without_tied_heads
-from bark_stream.checkpoint.storage import read_safetensors
 from bark_stream.checkpoint.text_files import read_json
 from bark_stream.checkpoint.tokenizer_file import read_tokenizer
 from bark_stream.checkpoint.torch_file import read_torch_file
@@ -107,8 +107,8 @@ def _shard_names(index: Path) -> list[str]:
 
 
 def _read_shard(path: Path) -> dict[str, Tensor]:
-    content = read_safetensors(path) if path.suffix == ".safetensors" else read_torch_file(path)
-    if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
+    content = MappedFile(path) if path.suffix == ".safetensors" else read_torch_file(path)
+    if not isinstance(content, Mapping) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
         raise CheckpointError(str(path), "holds no tensors by name")
     return {
         name: tensor.to(torch.float32) if tensor.is_floating_point() else tensor for name, tensor in content.items()

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
+from typing import NamedTuple, TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from bark_stream.checkpoint.checkpoint import Checkpoint, StateDict
 from bark_stream.checkpoint.storage import StoredWeights
-from bark_stream.codec import build_network
+from bark_stream.codec import check_weights
 from bark_stream.config import ModelConfig, TransformerConfig
 from bark_stream.errors import CheckpointError
 from bark_stream.precision import Precision
 from bark_stream.transformer import CausalGPT, FineGPT
+from bark_stream.uninitialised import NoInitialisation
 
 ModelT = TypeVar("ModelT", CausalGPT, FineGPT)
 AlignmentHeads: TypeAlias = tuple[tuple[int, int], ...]
@@ -27,23 +27,18 @@ class Models(NamedTuple):
     fine: FineGPT
 
 
-class NoInitialisation(TorchFunctionMode):
-    """Modules made inside get no first values. Without it, drawing them for tensors without storage imports torch's
-    compiler: five seconds before the first word. (So would weight norm: the codec's layers are made with storage.)"""
+def build_models(
+    checkpoint: Checkpoint,
+    precision: Precision = "float32",
+    *,
+    num_threads: int = 1,
+    device: torch.device | str = "cpu",
+) -> Models:
+    """The transformers, ready for inference. In float32 on the CPU they share the checkpoint's memory.
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init":
-            return kwargs["tensor"] if "tensor" in kwargs else args[0]
-        return func(*args, **kwargs)
-
-
-def build_models(checkpoint: Checkpoint, precision: Precision = "float32", *, num_threads: int = 1) -> Models:
-    """The transformers, ready for inference. In float32 they share the checkpoint's memory.
-
-    Args: num_threads: of int8 layers, which have threads of their own.
+    Args:
+        num_threads: of int8 layers, which have threads of their own.
+        device: of the other precisions; int8 computes on the CPU.
     Raises: CheckpointError that names a missing, unknown or misshapen tensor.
     """
     config, source = checkpoint.config, checkpoint.source
@@ -56,13 +51,13 @@ def build_models(checkpoint: Checkpoint, precision: Precision = "float32", *, nu
             is_semantic = stage == "semantic"
             watched = config.semantic.alignment_heads if is_semantic else ()
             _use_decode_graph(model, weights, watched, num_threads, is_semantic=is_semantic)
-        return _fill(model, weights, dtype)
+        return _fill(model, weights, dtype, device)
 
     def fine() -> FineGPT:
         model = _empty(lambda: new_fine_model(config), checkpoint.fine, f"{source} (fine)")
         if precision == "int8":
             _use_fine_graph(model, checkpoint.fine, num_threads)
-        return _fill(model, checkpoint.fine, dtype)
+        return _fill(model, checkpoint.fine, dtype, device)
 
     return Models(
         causal(config.semantic.transformer, config.semantic.drawn_rows, checkpoint.semantic, "semantic"),
@@ -84,10 +79,9 @@ def check_tensors(checkpoint: Checkpoint) -> Checkpoint:
             ("coarse", CausalGPT(config.coarse.transformer), checkpoint.coarse),
             ("fine", new_fine_model(config), checkpoint.fine),
         )
-    with NoInitialisation():
-        codec = build_network(config.codec)
-    for name, module, weights in (*transformers, ("codec", codec, checkpoint.codec)):
+    for name, module, weights in transformers:
         _check(_own_tensors(module), weights, f"{source} ({name})")
+    check_weights(config.codec, checkpoint.codec, f"{source} (codec)")
     return checkpoint
 
 
@@ -164,13 +158,13 @@ def _use_fine_graph(model: FineGPT, weights: StateDict, num_threads: int) -> Non
     del model.transformer["h"], model.transformer["ln_f"]
 
 
-def _fill(model: ModelT, weights: StateDict, dtype: torch.dtype) -> ModelT:
+def _fill(model: ModelT, weights: StateDict, dtype: torch.dtype, device: torch.device | str) -> ModelT:
     model.load_state_dict({name: weights[name] for name in _own_tensors(model)}, assign=True, strict=False)
     if isinstance(model, FineGPT):
         wtes = cast(nn.ModuleList, model.transformer["wtes"])
         for index, head in enumerate(model.lm_heads):
             head.weight = wtes[index + 1].weight
-    return model.eval().requires_grad_(False).to(dtype)
+    return model.eval().requires_grad_(False).to(device, dtype)
 
 
 def _check(expected: Mapping[str, Tensor], weights: StateDict, source: str) -> None:

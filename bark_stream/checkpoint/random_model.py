@@ -24,7 +24,7 @@ from bark_stream.checkpoint.bark_numbers import (
     bark_config,
 )
 from bark_stream.checkpoint.checkpoint import Checkpoint
-from bark_stream.checkpoint.models import NoInitialisation, new_fine_model, without_tied_heads
+from bark_stream.checkpoint.models import new_fine_model, without_tied_heads
 from bark_stream.codec import build_network
 from bark_stream.config import (
     CoarseConfig,
@@ -36,6 +36,7 @@ from bark_stream.config import (
     TransformerConfig,
 )
 from bark_stream.transformer import CausalGPT
+from bark_stream.uninitialised import NoInitialisation
 from bark_stream.voice import Voice, voice_from_arrays
 from bark_stream.voice_library import VoiceLibrary
 

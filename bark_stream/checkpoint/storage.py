@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from bark_stream.checkpoint.checkpoint import StateDict
@@ -92,19 +91,6 @@ def _check(name: str, packed: Mapping[str, Tensor], source: str) -> None:
             raise CheckpointError(source, f"tensor {name}{_SCALE} does not fit {name}")
     elif tensor.dtype not in _FLOATS:
         raise CheckpointError(source, f"tensor {name} is {tensor.dtype}, which is no way to store weights")
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of one file, mapped into memory where the system can.
-
-    Raises: CheckpointError for a missing, truncated or foreign file.
-    """
-    try:
-        return load_file(path)
-    except OSError as exc:
-        raise CheckpointError(str(path), exc.strerror or str(exc)) from exc
-    except (SafetensorError, ValueError) as exc:
-        raise CheckpointError(str(path), f"is truncated or no safetensors file: {exc}") from exc
 
 
 def write_safetensors(packed: Mapping[str, Tensor], path: Path) -> None:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bark_stream.checkpoint.storage import read_safetensors
+from bark_stream.checkpoint.mapped_file import MappedFile
 from bark_stream.errors import CheckpointError
 from bark_stream.mel import mel_filters
 from bark_stream.resample import resample
@@ -108,7 +108,7 @@ def load_mel_encoder(folder: Path) -> MelEncoder:
     path = folder / FILE
     if not path.exists():
         raise CheckpointError(str(folder), f"holds no {FILE}, so it cannot hear; give HuBERT and a quantizer")
-    return mel_encoder({name: tensor.float() for name, tensor in read_safetensors(path).items()}, str(path))
+    return mel_encoder({name: tensor.float() for name, tensor in MappedFile(path).items()}, str(path))
 
 
 def mel_encoder(weights: Mapping[str, Tensor], source: str) -> MelEncoder:

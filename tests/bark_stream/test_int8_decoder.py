@@ -22,6 +22,8 @@ CONFIG = TransformerConfig(
     num_layers=3, num_heads=2, hidden_size=64, block_size=24, input_vocab_size=50, output_vocab_size=40, bias=True
 )
 ROWS = slice(10, 40)
+LOUD = 49
+"""A token whose embedding is fifty times as large as the others."""
 Floats = NDArray[np.float32]
 
 
@@ -36,6 +38,7 @@ def models() -> tuple[CausalGPT, CausalGPT]:
     model, twin = (CausalGPT(CONFIG, ROWS).eval().requires_grad_(False) for _ in range(2))
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.15)
+    model.transformer["wte"].weight[LOUD] *= 50
     twin.load_state_dict(model.state_dict())
     twin.graph = Int8Decoder(
         CONFIG, model.state_dict(), ROWS, watched_layers=frozenset([1]), activation_bits=8, num_threads=1
@@ -44,12 +47,12 @@ def models() -> tuple[CausalGPT, CausalGPT]:
 
 
 MODEL, TWIN = models()
-TOKENS = torch.randint(0, 50, (3, 24), generator=torch.Generator().manual_seed(1))
+TOKENS = torch.randint(0, LOUD, (3, 24), generator=torch.Generator().manual_seed(1))
 
 
 def decode(model: CausalGPT, cache: KVCache, slot: int, tokens: torch.Tensor, gaze: Gaze | None = None) -> Floats:
     """Logits [R] after these tokens."""
-    logits: Floats = model.decode(model.look_up(tokens.tolist()), [Span(slot, len(tokens))], cache, gaze)[0]
+    logits: Floats = model.decode(tokens.tolist(), [Span(slot, len(tokens))], cache, gaze)[0]
     return logits
 
 
@@ -76,14 +79,9 @@ def test_decode_company_changes_nothing() -> None:
     def step(slots: list[int]) -> Floats:
         cache = KVCache(CONFIG, 4)
         decode(TWIN, cache, slots[0], TOKENS[0, :7])
-        embeddings = [
-            TWIN.look_up(TOKENS[0, 7:8].tolist()),
-            50 * TWIN.look_up(TOKENS[1, :1].tolist()),
-            TWIN.look_up(TOKENS[2, :6].tolist()),
-        ]
-        chosen = list(zip(slots, embeddings, strict=False))
-        spans = [Span(slot, len(x)) for slot, x in chosen]
-        logits: Floats = TWIN.decode(np.concatenate([x for _, x in chosen]), spans, cache)[0]
+        chosen = list(zip(slots, [TOKENS[0, 7:8].tolist(), [LOUD], TOKENS[2, :6].tolist()], strict=False))
+        spans = [Span(slot, len(tokens)) for slot, tokens in chosen]
+        logits: Floats = TWIN.decode([token for _, tokens in chosen for token in tokens], spans, cache)[0]
         return logits
 
     alone = step([0])
@@ -97,7 +95,7 @@ def test_decode_leaves_other_slots_alone() -> None:
     for slot in range(4):
         decode(TWIN, cache, slot, TOKENS[0, : 5 + slot])
     before = cache.keys.clone()
-    TWIN.decode(TWIN.look_up(TOKENS[0, :2].tolist()), [Span(1, 1), Span(2, 1)], cache)
+    TWIN.decode(TOKENS[0, :2].tolist(), [Span(1, 1), Span(2, 1)], cache)
     changed = (cache.keys != before).any(-1).any(2).any(0)  # [slots, positions]
     assert changed.nonzero().tolist() == [[1, 6], [2, 7]]
 
@@ -106,10 +104,10 @@ def test_decode_laid_over_and_next_in_one_step() -> None:
     """Positions laid over and a token behind them, both of one slot: the token sees what was just laid."""
     cache, expected = KVCache(CONFIG, 2), KVCache(CONFIG, 2)
     decode(TWIN, cache, 1, TOKENS[0, :8])
-    both = np.concatenate([TWIN.look_up(TOKENS[1, 2:4].tolist()), TWIN.look_up(TOKENS[2, :1].tolist())])
-    logits = TWIN.decode(both, [Span(1, 2, 2), Span(1, 1)], cache)[1]
+    both = torch.cat([TOKENS[1, 2:4], TOKENS[2, :1]])
+    logits = TWIN.decode(both.tolist(), [Span(1, 2, 2), Span(1, 1)], cache)[1]
     decode(TWIN, expected, 1, TOKENS[0, :8])
-    TWIN.decode(TWIN.look_up(TOKENS[1, 2:4].tolist()), [Span(1, 2, 2)], expected)
+    TWIN.decode(TOKENS[1, 2:4].tolist(), [Span(1, 2, 2)], expected)
     assert np.array_equal(logits, decode(TWIN, expected, 1, TOKENS[2, :1]))
     assert cache.lengths[1] == 9
 
@@ -129,11 +127,20 @@ def test_decode_gaze_is_that_of_float32() -> None:
         cache, gaze = KVCache(CONFIG, 3), Gaze(((1, 0),), {2: 5})
         decode(model, cache, 2, TOKENS[0, :9])
         decode(model, cache, 1, TOKENS[1, :4])
-        embeddings = model.look_up(TOKENS[2, :2].tolist())
-        model.decode(embeddings, [Span(2, 1), Span(1, 1)], cache, gaze)
+        model.decode(TOKENS[2, :2].tolist(), [Span(2, 1), Span(1, 1)], cache, gaze)
         assert set(gaze.weights) == {2}
         looks.append(gaze.weights[2])
     torch.testing.assert_close(looks[1], looks[0], atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("model", [MODEL, TWIN])
+def test_decode_sums_embeddings(model: CausalGPT) -> None:
+    """A position of two tokens has the sum of their embeddings: the same whichever is named first."""
+    cache = KVCache(CONFIG, 2)
+    one = model.decode([3, 7, 5], [Span(0, 3)], cache, summed=[(1, 11), (2, 13)])
+    other = model.decode([3, 11, 13], [Span(1, 3)], cache, summed=[(1, 7), (2, 5)])
+    assert np.array_equal(one, other)
+    assert not np.array_equal(one, decode(model, KVCache(CONFIG, 1), 0, torch.tensor([3, 7, 5]))[None])
 
 
 @pytest.mark.parametrize("bits", [7, 8])
