@@ -33,6 +33,7 @@ LOG_FLOOR = 0.01
 FIT_BATCHES, FIT_ITERATIONS = 60, 12
 USUAL_FRAMES_PER_STEP = 128.0
 RESTART_EVERY_STEPS = 20
+ROWS_AT_ONCE = 8192
 DEAD_USAGE = 0.002
 """Meetings per step below which a code is moved."""
 PROBED_SAMPLES = 1024
@@ -200,22 +201,33 @@ def fit_codebooks(quantizer: ResidualVectorQuantizer, rows: Tensor, rng: np.rand
     residual = rows.clone()
     for layer in quantizer.vq.layers:
         book = layer._codebook
-        centres = residual[
-            torch.from_numpy(rng.choice(len(residual), CODEBOOK_SIZE, replace=len(rows) < CODEBOOK_SIZE))
-        ]
-        for _ in range(FIT_ITERATIONS):
-            nearest = torch.cdist(residual, centres).argmin(1)
-            counts = torch.bincount(nearest, minlength=CODEBOOK_SIZE).float()
-            sums = torch.zeros_like(centres).index_add_(0, nearest, residual)
-            lonely = torch.from_numpy(rng.integers(0, len(residual), CODEBOOK_SIZE))
-            centres = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], residual[lonely])
-        counts = torch.bincount(torch.cdist(residual, centres).argmin(1), minlength=CODEBOOK_SIZE).float()
+        centres = k_means(residual, rng)
+        nearest = nearest_rows(residual, centres)
+        counts = torch.bincount(nearest, minlength=CODEBOOK_SIZE).float()
         usage = (counts / len(rows)).clamp(min=1 / len(rows)) * USUAL_FRAMES_PER_STEP
         book.embed.copy_(centres)
         book.cluster_size.copy_(usage)
         book.embed_avg.copy_(centres * usage[:, None])
         book.inited.fill_(1)
-        residual = residual - centres[torch.cdist(residual, centres).argmin(1)]
+        residual = residual - centres[nearest]
+
+
+def k_means(rows: Tensor, rng: np.random.Generator) -> Tensor:
+    """[N, D] -> [CODEBOOK_SIZE, D] centres; those that nothing is near to move to some row."""
+    centres = rows[torch.from_numpy(rng.choice(len(rows), CODEBOOK_SIZE, replace=len(rows) < CODEBOOK_SIZE))]
+    for _ in range(FIT_ITERATIONS):
+        nearest = nearest_rows(rows, centres)
+        counts = torch.bincount(nearest, minlength=CODEBOOK_SIZE).float()
+        sums = torch.zeros_like(centres).index_add_(0, nearest, rows)
+        lonely = torch.from_numpy(rng.integers(0, len(rows), CODEBOOK_SIZE))
+        centres = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], rows[lonely])
+    return centres
+
+
+def nearest_rows(rows: Tensor, centres: Tensor) -> Tensor:
+    """[N, D], [M, D] -> [N] int64 index of the nearest centre."""
+    parts = (rows[first : first + ROWS_AT_ONCE] for first in range(0, len(rows), ROWS_AT_ONCE))
+    return torch.cat([torch.cdist(part, centres).argmin(1) for part in parts])
 
 
 @torch.no_grad()
@@ -233,7 +245,7 @@ def restart_unused(quantizer: ResidualVectorQuantizer, rows: Tensor, rng: np.ran
             book.embed[dead] = chosen
             book.cluster_size[dead] = 10 * DEAD_USAGE
             book.embed_avg[dead] = chosen * 10 * DEAD_USAGE
-        residual = residual - book.embed[torch.cdist(residual, book.embed).argmin(1)]
+        residual = residual - book.embed[nearest_rows(residual, book.embed)]
 
 
 def _rows(latent: Tensor) -> Tensor:
@@ -255,11 +267,23 @@ def fold_loudness(state: dict[str, Tensor], *, factor: float = LOUDNESS) -> dict
 
 def set_usage(state: dict[str, Tensor], usage: float) -> dict[str, Tensor]:
     """State dict whose codebooks take every code to have been met `usage` times; above 2 none counts as dead."""
+    return with_codebooks(state, torch.stack([state[f"{book}.embed"] for book in _books(state)]), usage)
+
+
+def with_codebooks(state: dict[str, Tensor], codebooks: Tensor, usage: float) -> dict[str, Tensor]:
+    """State dict with other code vectors [K, 1024, D], each taken to have been met `usage` times."""
     changed = dict(state)
-    for name in (n for n in state if n.endswith("_codebook.embed")):
-        changed[name + "_avg"] = state[name] * usage
-        changed[name.removesuffix("embed") + "cluster_size"] = torch.full(state[name].shape[:1], usage)
+    for book, vectors in zip(_books(state), codebooks, strict=True):
+        changed[f"{book}.embed"] = vectors
+        changed[f"{book}.embed_avg"] = vectors * usage
+        changed[f"{book}.cluster_size"] = torch.full(vectors.shape[:1], usage)
     return changed
+
+
+def _books(state: dict[str, Tensor]) -> list[str]:
+    """Names of the codebooks, in their order."""
+    layers = sorted({int(name.split(".")[3]) for name in state if name.endswith("_codebook.embed")})
+    return [f"quantizer.vq.layers.{layer}._codebook" for layer in layers]
 
 
 def _last_layer(state: dict[str, Tensor]) -> int:

@@ -6,6 +6,7 @@ A workspace is a folder: `shards/` (what was read aloud), `streams/<codec>/` (co
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ from bark_stream.cloning.mel_encoder import MelEncoder, MelEncoderConfig
 from bark_stream.config import ModelConfig
 from bark_stream.errors import CheckpointError, ConfigError
 from bark_stream.training.coarse import CoarseRemake, CoarseTraining, CoarseTrainingConfig, init_coarse
-from bark_stream.training.codec import CodecModel, CodecTraining, CodecTrainingConfig
+from bark_stream.training.codec import SAMPLE_RATE_HZ, CodecModel, CodecTraining, CodecTrainingConfig
 from bark_stream.training.decoder import DecoderTraining
+from bark_stream.training.envelope import find_turn, fit_split, listen, turned_codec
 from bark_stream.training.fine import FineRemake, FineTraining, FineTrainingConfig, init_fine
 from bark_stream.training.mini import NUM_SEMANTIC, mini_config
 from bark_stream.training.run import CHECKPOINT, Progress, RunConfig, StepFunction, train
@@ -34,6 +36,9 @@ SOUND_KINDS = ("speech", "expressive", "strangers", "pairs")
 TEXT_KINDS = ("alignment", "expressive_alignment", "pairs")
 SPELLING_KIND = "spelling"
 SHARDS, STREAMS, RUNS = "shards", "streams", "runs"
+SPLIT = "split"
+SPLIT_SHARDS, SPLIT_CLIPS, SPLIT_CLIP_S = 30, 240, 4
+"""Sound from which the codec's directions are told: so many shards, clips in all, and the first seconds of each."""
 
 _PACES = {
     "codec": RunConfig(num_steps=3000, learning_rate=3e-3, betas=(0.9, 0.99), clip_norm=5.0, weight_decay=0.0),
@@ -119,6 +124,32 @@ def build_part(part: str, workspace: Path) -> Part:
             return Part(model=encoder, step=SemanticEncoderTraining(encoder, clips))
 
 
+def split_codec(workspace: Path, seed: int = 1) -> None:
+    """Turn the trained codec so that its first codebook holds the envelope, the second phase (see `envelope`).
+
+    What follows uses that codec; the run it was made of stays as it is.
+    Raises: CheckpointError if there is no trained codec or no sound.
+    """
+    weights = torch.load(_existing(workspace / RUNS / "codec" / CHECKPOINT), weights_only=True)["model"]
+    model = CodecModel(mini_config().codec.num_filters)
+    model.load_state_dict(weights)
+    model.eval()
+    rng = np.random.default_rng(seed)
+    shards = _sound_shards(workspace)
+    sounds = []
+    for number in rng.choice(len(shards), min(len(shards), SPLIT_SHARDS), replace=False):
+        clips = list(read_shard(shards[number]))
+        chosen = rng.choice(len(clips), min(len(clips), SPLIT_CLIPS // SPLIT_SHARDS), replace=False)
+        sounds += [sound_of_tokens(clips[clip])[: SPLIT_CLIP_S * SAMPLE_RATE_HZ] for clip in chosen]
+    latents = listen(model, sounds)
+    turn = find_turn(latents)
+    folder = workspace / RUNS / SPLIT
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / ("." + CHECKPOINT + ".part")
+    torch.save({"model": turned_codec(weights, turn, fit_split(turn, latents.values, rng))}, partial)
+    os.replace(partial, folder / CHECKPOINT)
+
+
 def encode_workspace(
     workspace: Path, *, on_shard: Callable[[int, int], None] = lambda done, total: None, every: int = 1, first: int = 0
 ) -> None:
@@ -165,11 +196,10 @@ def codec_weights(workspace: Path) -> dict[str, Tensor]:
 
     Raises: CheckpointError if there is none.
     """
-    folder = workspace / RUNS
-    path = folder / "decoder" / CHECKPOINT
-    if not path.exists():
-        path = _existing(folder / "codec" / CHECKPOINT)
-    weights: dict[str, Tensor] = torch.load(path, weights_only=True)["model"]
+    path = workspace / RUNS / "decoder" / CHECKPOINT
+    weights: dict[str, Tensor] = torch.load(path if path.exists() else _frozen_codec(workspace), weights_only=True)[
+        "model"
+    ]
     return weights
 
 
@@ -182,8 +212,7 @@ def codebooks(workspace: Path) -> Tensor:
 
 def _decoder(workspace: Path, config: ModelConfig) -> Part:
     model = CodecModel(config.codec.num_filters)
-    path = _existing(workspace / RUNS / "codec" / CHECKPOINT)
-    model.load_state_dict(torch.load(path, weights_only=True)["model"])
+    model.load_state_dict(torch.load(_frozen_codec(workspace), weights_only=True)["model"])
     streams, sounds = [], []
     for path in sorted(streams_folder(workspace).glob("*.npz")):
         clips = list(read_shard(workspace / SHARDS / path.name))
@@ -235,6 +264,15 @@ def _clips(workspace: Path, kinds: tuple[str, ...]) -> list[Clip]:
     if not clips:
         raise CheckpointError(str(workspace / SHARDS), f"holds no shards of {', '.join(kinds)}; prepare data first")
     return clips
+
+
+def _frozen_codec(workspace: Path) -> Path:
+    """The checkpoint whose encoder and codebooks made the codes.
+
+    Raises: CheckpointError if there is none.
+    """
+    split = workspace / RUNS / SPLIT / CHECKPOINT
+    return split if split.exists() else _existing(workspace / RUNS / "codec" / CHECKPOINT)
 
 
 def _existing(path: Path) -> Path:

@@ -23,7 +23,14 @@ from bark_stream.training.fine import FineRemake
 from bark_stream.training.mini import NUM_SEMANTIC, mini_config
 from bark_stream.training.run import CURVE
 from bark_stream.training.shards import Clip, read_shards, write_shard
-from bark_stream.training.stages import PARTS, default_pace, encode_workspace, train_part, workspace_streams
+from bark_stream.training.stages import (
+    PARTS,
+    default_pace,
+    encode_workspace,
+    split_codec,
+    train_part,
+    workspace_streams,
+)
 from bark_stream.training.streams import group_clips
 from bark_stream.training.voices import VOICES
 from bark_stream.transformer import CausalGPT, FineGPT
@@ -71,6 +78,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pace = dataclasses.replace(default_pace(part), num_steps=1, warmup_steps=1, log_every_steps=1)
         train_part(part, folder, pace)
         if part == "codec":
+            split_codec(folder)
             encode_workspace(folder)
     torch.set_num_threads(threads)
     return folder
