@@ -1,7 +1,8 @@
-"""Many speakers on one set of weights: streams in, events out, one worker thread that runs the tensors.
+"""Many speakers on one set of weights: streams in, events out, one or two worker threads that run the tensors.
 
-A stream is the latest `SpeechState` and sentences not yet spoken. The worker asks the scheduler who goes next, steps
-the pipeline and calls `on_event` of the stream it concerns, in its own thread. Knows no sockets and no event loop.
+A stream is the latest `SpeechState` and sentences not yet spoken. A worker asks the scheduler which of the streams that
+no other worker is busy with go next, steps the pipeline and calls `on_event` of the streams it concerns, in its own
+thread. Knows no sockets and no event loop.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ from bark_stream.scheduler import Candidate, choose
 from bark_stream.sentence_run import SentenceRun, Stage, StageTime
 from bark_stream.sentences import Sentence
 from bark_stream.state import SpeechState
+from bark_stream.threads import num_workers_for
 
 OnEvent = Callable[[Event], None]
+
+PATIENCE_S = 0.25
+"""How long after its text a stream's first sound is due, beside others that must not run dry."""
 
 
 @dataclass(slots=True)
@@ -46,13 +51,17 @@ class SpeechStream:
     _policy: ChunkPolicy
     _sampling: SamplingConfig
     _number: int
-    _pending: deque[tuple[int, Sentence]] = field(default_factory=deque)
+    _pending: deque[tuple[float, Sentence]] = field(default_factory=deque)
+    """With the time at which each was said."""
     _run: SentenceRun | None = None
-    _arrival: int = 0
+    _said_s: float = 0.0
+    """Of the running sentence."""
+    _dry_s: float = -math.inf
+    """When the listener will have heard, or has heard, all that was made."""
     _num_made_samples: int = 0
-    _played_samples: int = 0
     _limit_samples: int | None = None
-    _first_chunk_s: float | None = None
+    _is_busy: bool = False
+    """A worker steps its run, or tells the listener what came of it."""
     _drops: int = 0
     """Counts cancellations; work begun before the latest one is dropped."""
     _is_closed: bool = False
@@ -84,19 +93,26 @@ class SpeechStream:
 class Engine:
     """Serves one loaded model, which from then on speaks for nobody else."""
 
-    def __init__(self, bark: Bark, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, bark: Bark, *, num_workers: int | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Args: num_workers: threads that step, each other streams; without it what the model is worth here."""
         self._bark = bark
         self._pipeline = bark.pipeline
         self._clock = clock
         self._streams: dict[int, SpeechStream] = {}
         self._work = threading.Condition()
         self._num_opened = 0
-        self._num_said = 0
+        self._num_idle = 0
         self._is_closed = False
-        self._abandoned: list[SentenceRun] = []
+        self._abandoned: list[tuple[SpeechStream, SentenceRun]] = []
         self._totals = {stage: StageTime() for stage in Stage}
-        self._worker = threading.Thread(target=self._loop, name="bark-engine", daemon=True)
-        self._worker.start()
+        self._workers = [
+            threading.Thread(target=self._loop, name=f"bark-engine-{number}", daemon=True)
+            for number in range(num_workers or num_workers_for(bark.config))
+        ]
+        for worker in self._workers:
+            worker.start()
 
     @property
     def model_name(self) -> str:
@@ -163,12 +179,13 @@ class Engine:
             )
 
     def close(self) -> None:
-        """Stop after the step in progress and join the worker."""
+        """Stop after the steps in progress and join the workers."""
         with self._work:
             self._is_closed = True
-            self._work.notify()
-        if threading.current_thread() is not self._worker:
-            self._worker.join()
+            self._work.notify_all()
+        if threading.current_thread() not in self._workers:
+            for worker in self._workers:
+                worker.join()
 
     def _refuse_if_closed(self) -> None:
         if self._is_closed:
@@ -181,14 +198,14 @@ class Engine:
             self._refuse_if_closed()
             if stream._is_closed:
                 raise EngineError("the stream is closed")
-            self._num_said += 1
-            stream._pending.append((self._num_said, sentence))
+            stream._pending.append((self._clock(), sentence))
             self._work.notify()
 
     def _report(self, stream: SpeechStream, played_samples: int | None, limit_samples: int | None) -> None:
         with self._work:
             if played_samples is not None:
-                stream._played_samples = max(stream._played_samples, played_samples)
+                left_s = (stream._num_made_samples - played_samples) / self.sample_rate_hz
+                stream._dry_s = min(stream._dry_s, self._clock() + left_s)
             if limit_samples is not None:
                 stream._limit_samples = limit_samples
             self._work.notify()
@@ -198,7 +215,7 @@ class Engine:
             stream._pending.clear()
             stream._drops += 1
             if stream._run is not None:
-                self._abandoned.append(stream._run)
+                self._abandoned.append((stream, stream._run))
                 stream._run = None
             self._work.notify()
 
@@ -208,7 +225,7 @@ class Engine:
             stream._is_closed = True
             self._streams.pop(stream._number, None)
 
-    # What the worker does.
+    # What a worker does.
 
     def _loop(self) -> None:
         while True:
@@ -219,30 +236,42 @@ class Engine:
                 failures = self._begin_sentences()
                 plan = self._plan()
                 if plan is None and not failures:
+                    self._num_idle += 1
                     self._work.wait()
+                    self._num_idle -= 1
                     continue
             for stream, failure in failures:
                 stream._on_event(failure)
+            self._set_free([stream for stream, _ in failures])
             if plan is not None:
                 self._step(*plan)
+                self._set_free([stream for stream, _, _ in plan[1]])
+
+    def _set_free(self, streams: list[SpeechStream]) -> None:
+        with self._work:
+            for stream in streams:
+                stream._is_busy = False
 
     def _release_abandoned(self) -> None:
-        for run in self._abandoned:
-            self._pipeline.end(run)
-        self._abandoned.clear()
+        """Give back what dropped runs hold, but for those that another worker is still stepping."""
+        for stream, run in self._abandoned:
+            if not stream._is_busy:
+                self._pipeline.end(run)
+        self._abandoned = [(stream, run) for stream, run in self._abandoned if stream._is_busy]
 
     def _begin_sentences(self) -> list[tuple[SpeechStream, SentenceFailed]]:
         """Start waiting sentences, oldest first, while there are slots."""
-        num_free = self.num_slots - sum(stream._run is not None for stream in self._streams.values())
+        num_taken = sum(stream._run is not None for stream in self._streams.values()) + len(self._abandoned)
         failures = []
-        for stream in sorted(self._waiting(), key=lambda s: s._pending[0][0])[:num_free]:
-            arrival, sentence = stream._pending.popleft()
+        for stream in sorted(self._waiting(), key=lambda s: s._pending[0][0])[: self.num_slots - num_taken]:
+            said_s, sentence = stream._pending.popleft()
             try:
                 stream._run = self._bark.start(
                     sentence, stream._state, policy=stream._policy, sampling=stream._sampling
                 )
-                stream._arrival = arrival
+                stream._said_s = said_s
             except BarkStreamError as error:
+                stream._is_busy = True
                 failures.append((stream, SentenceFailed(sentence.index, error)))
         return failures
 
@@ -251,40 +280,48 @@ class Engine:
         return [
             stream
             for stream in self._streams.values()
-            if stream._run is None and stream._pending and not self._is_far_ahead(stream)
+            if stream._run is None and stream._pending and not stream._is_busy and not self._is_far_ahead(stream)
         ]
 
     def _plan(self) -> tuple[Stage, list[tuple[SpeechStream, SentenceRun, int]]] | None:
+        """What to step now; its streams are busy from then on."""
         # Who is far ahead pauses; but while others wait for a slot, it goes on to the end of its sentence and frees it.
         are_others_waiting = bool(self._waiting())
         candidates = []
         for stream in self._streams.values():
-            if stream._run is None or (self._is_far_ahead(stream) and not are_others_waiting):
+            if stream._run is None or stream._is_busy or (self._is_far_ahead(stream) and not are_others_waiting):
                 continue
-            stage = self._pipeline.next_stage(stream._run)
-            if stage is not None:
-                is_laying = self._pipeline.is_laying(stream._run, stage)
-                candidates.append(
-                    Candidate(stream._number, stage, stream._arrival, self._lead_s(stream), is_laying=is_laying)
-                )
+            candidate = self._candidate(stream, stream._run)
+            if candidate is not None:
+                candidates.append(candidate)
         if not candidates:
             return None
-        stage, numbers = choose(candidates)
-        chosen = [self._streams[number] for number in numbers]
-        return stage, [(stream, stream._run, stream._drops) for stream in chosen if stream._run is not None]
+        stage, numbers = choose(candidates, num_idle_workers=self._num_idle)
+        if len(numbers) < len(candidates):
+            self._work.notify()
+        chosen = []
+        for stream in (self._streams[number] for number in numbers):
+            if stream._run is not None:
+                stream._is_busy = True
+                chosen.append((stream, stream._run, stream._drops))
+        return stage, chosen
+
+    def _candidate(self, stream: SpeechStream, run: SentenceRun) -> Candidate | None:
+        stage = self._pipeline.next_stage(run)
+        if stage is None:
+            return None
+        slot = {Stage.SEMANTIC: run.semantic.slot, Stage.COARSE: run.coarse.slot}.get(stage)
+        is_laying = self._pipeline.is_laying(run, stage)
+        return Candidate(stream._number, stage, self._slack_s(stream), slot, is_laying=is_laying)
+
+    def _slack_s(self, stream: SpeechStream) -> float:
+        """Until the stream's next sound is to be heard; endless for who may pause."""
+        if self._is_far_ahead(stream):
+            return math.inf
+        return max(stream._dry_s, stream._said_s + PATIENCE_S) - self._clock()
 
     def _is_far_ahead(self, stream: SpeechStream) -> bool:
         return stream._limit_samples is not None and stream._num_made_samples >= stream._limit_samples
-
-    def _lead_s(self, stream: SpeechStream) -> float | None:
-        """Audio made but not heard: as reported, or as if played from its first chunk on; endless for who may pause."""
-        if stream._first_chunk_s is None:
-            return None
-        if self._is_far_ahead(stream):
-            return math.inf
-        elapsed_samples = (self._clock() - stream._first_chunk_s) * self.sample_rate_hz
-        played = max(stream._played_samples, min(elapsed_samples, stream._num_made_samples))
-        return (stream._num_made_samples - played) / self.sample_rate_hz
 
     def _step(self, stage: Stage, chosen: list[tuple[SpeechStream, SentenceRun, int]]) -> None:
         runs = [run for _, run, _ in chosen]
@@ -299,10 +336,11 @@ class Engine:
                 self._drop_run(stream, run)
                 self._deliver(stream, drops, SentenceFailed(run.index, failure))
             return
-        total = self._totals[stage]
-        total.num_steps += 1
-        total.compute_s += time.perf_counter() - started
-        total.num_tokens += sum(run.times[stage].num_tokens for run in runs) - before
+        with self._work:
+            total = self._totals[stage]
+            total.num_steps += 1
+            total.compute_s += time.perf_counter() - started
+            total.num_tokens += sum(run.times[stage].num_tokens for run in runs) - before
         owners = {id(run): (stream, drops) for stream, run, drops in chosen}
         for run, event in events:
             stream, drops = owners[id(run)]
@@ -314,7 +352,8 @@ class Engine:
                 return
             if isinstance(event, Chunk):
                 stream._num_made_samples = event.end_sample
-                stream._first_chunk_s = self._clock() if stream._first_chunk_s is None else stream._first_chunk_s
+                # A listener who ran dry plays on as soon as there is more.
+                stream._dry_s = max(stream._dry_s, self._clock()) + len(event.pcm) / self.sample_rate_hz
             if isinstance(event, SentenceDone):
                 stream._state = self._pipeline.next_state(run)
                 stream._run = None

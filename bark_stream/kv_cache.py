@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import threading
 
 import torch
 from torch import Tensor
@@ -36,7 +37,8 @@ class KVCache:
         ]
         self.block_size = config.block_size
         self.lengths = [0] * num_slots
-        self._free = list(range(num_slots))[::-1]
+        self._free = list(range(num_slots))
+        self._lock = threading.Lock()
 
     @property
     def num_slots(self) -> int:
@@ -47,18 +49,25 @@ class KVCache:
         return len(self._free)
 
     def acquire(self) -> int:
-        """Take a slot. Raises: EngineError when none is free."""
-        if not self._free:
-            raise EngineError(f"all {self.num_slots} slots of the KV cache are taken")
-        slot = self._free.pop()
+        """Take the first slot that is free, so that those in use lie side by side; from any thread.
+
+        Raises: EngineError when none is free.
+        """
+        with self._lock:
+            if not self._free:
+                raise EngineError(f"all {self.num_slots} slots of the KV cache are taken")
+            slot = min(self._free)
+            self._free.remove(slot)
         self.lengths[slot] = 0
         return slot
 
     def release(self, slot: int) -> None:
-        if slot in self._free:
-            raise EngineError(f"slot {slot} of the KV cache is already free")
-        self.lengths[slot] = 0
-        self._free.append(slot)
+        """Give a slot back, from any thread."""
+        with self._lock:
+            if slot in self._free:
+                raise EngineError(f"slot {slot} of the KV cache is already free")
+            self.lengths[slot] = 0
+            self._free.append(slot)
 
     def reset(self, slot: int) -> None:
         """Forget a slot's content and keep the slot."""

@@ -3,12 +3,14 @@
 A `SentenceRun` is a sentence on its way. `next_stage` says, from its counters alone, what it needs next; `step` does
 that for all runs of one stage at once. In a streaming policy the coarse stage starts before the semantic one has
 finished, and each coarse window becomes a chunk: fine codes for its frames, samples from the codec whose state runs
-through. Frames that were decoded are never taken back. Knows no schedule, no threads and no sockets.
+through. Frames that were decoded are never taken back. Different runs may step in different threads at the same time.
+Knows no schedule and no sockets.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Sequence
 
@@ -67,6 +69,7 @@ class Pipeline:
             phones=phones,
         )
         self._warm_codecs: dict[Voice, CodecState] = {}
+        self._warming = threading.Lock()
 
     def check(self, policy: ChunkPolicy) -> None:
         """Raises: ConfigError if no chunk of this policy fits this model's windows."""
@@ -311,13 +314,14 @@ class Pipeline:
 
     def _warm_codec(self, voice: Voice) -> CodecState:
         """A codec state as if the voice had just spoken; made once for each of the last few voices."""
-        if voice not in self._warm_codecs:
-            state = CodecState()
-            self.codec.decode(torch.tensor(voice.fine[None, :, -WARM_UP_FRAMES:]), state)
-            self._warm_codecs[voice] = state
-            if len(self._warm_codecs) > MAX_WARM_VOICES:
-                del self._warm_codecs[next(iter(self._warm_codecs))]
-        return self._warm_codecs[voice].clone()
+        with self._warming:
+            if voice not in self._warm_codecs:
+                state = CodecState()
+                self.codec.decode(torch.tensor(voice.fine[None, :, -WARM_UP_FRAMES:]), state)
+                self._warm_codecs[voice] = state
+                if len(self._warm_codecs) > MAX_WARM_VOICES:
+                    del self._warm_codecs[next(iter(self._warm_codecs))]
+            return self._warm_codecs[voice].clone()
 
     def _hand_over(self, run: SentenceRun, pcm: NDArray[np.float32]) -> list[Event]:
         events: list[Event] = []

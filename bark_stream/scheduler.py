@@ -1,15 +1,14 @@
 """Who goes next: pure, without tensors and without a clock of its own.
 
-Streams about to run dry come first, the driest before the others; then those whose first audio is awaited, in order of
-arrival; then the rest, least ahead first. Stages, in this order, so that many share the dearest, the coarse steps:
+Earliest deadline first. A stream's deadline is when its listener will have heard all there is, or is to hear the first
+sound; the stage that the most urgent stream needs is the one that is stepped. Of several that are short of time, those
+who lack semantic tokens go first, then those whose sound can be made: so they meet in the coarse steps, the dearest.
 
-1. Semantic tokens, whoever lacks some. They are few for each chunk, and who gets them joins the coarse steps.
-2. Sound (fine and codec), where nothing is shared: the most urgent alone. It then lacks semantic tokens again, and
-   comes back to the others. But where only few are urgent, the others' sound waits for the coarse steps of the few.
-3. Coarse tokens, for everybody at once.
+Semantic and coarse steps are shared with all who need the same, however far ahead they are: a companion costs half of
+what it would cost alone. Who is far ahead waits at the stage that it has reached, which is where the others meet it. Of
+those who still lay their prefixes only one takes part in a step: a piece of a prefix takes as long as several tokens.
 
-Of those who still lay their prefixes only the most urgent takes part in a step: a piece of a prefix takes as long as
-several tokens, and one in each step leaves nobody waiting for ever.
+Several workers may ask, one after another, each for streams that no other is stepping.
 """
 
 from __future__ import annotations
@@ -19,8 +18,11 @@ from dataclasses import dataclass
 
 from bark_stream.sentence_run import Stage
 
-DRY_S = 0.3
-"""A stream with less audio than this ahead of its listener is about to run dry."""
+SHORT_S = 0.2
+"""A stream whose next sound is due before that is short of time."""
+
+_ORDER = {Stage.SEMANTIC: 0, Stage.FINE: 1, Stage.CODEC: 1, Stage.COARSE: 2}
+_SHARED = (Stage.SEMANTIC, Stage.COARSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,39 +31,35 @@ class Candidate:
 
     stream: int
     stage: Stage
-    arrival: int
-    """Order in which the sentences were asked for."""
-    lead_s: float | None
-    """Audio made but not yet heard; None before the first audio of a turn."""
+    slack_s: float
+    """Until the sound that it works on is to be heard; negative if that has passed."""
+    slot: int | None = None
+    """Its place in the stage's cache, if it has one: neighbours step together faster than others."""
     is_laying: bool = False
     """Its next step lays a piece of a prefix, many positions, rather than drawing a token."""
 
 
-def choose(candidates: Sequence[Candidate]) -> tuple[Stage, list[int]]:
-    """The stage to step and the streams that do, most urgent first. `candidates` must not be empty."""
-    ordered = sorted(candidates, key=_urgency)
-    if any(candidate.stage is Stage.SEMANTIC for candidate in ordered):
-        return _share(Stage.SEMANTIC, ordered)
-    urgent = [candidate for candidate in ordered if _is_urgent(candidate)]
-    are_few = 0 < len(urgent) <= len(ordered) // 2
-    sounding = [c for c in (urgent if are_few else ordered) if c.stage is not Stage.COARSE]
-    if not sounding and any(candidate.stage is Stage.COARSE for candidate in ordered):
-        return _share(Stage.COARSE, ordered)
-    first = (sounding or ordered)[0]
-    return first.stage, [first.stream]
+def choose(candidates: Sequence[Candidate], *, num_idle_workers: int = 0) -> tuple[Stage, list[int]]:
+    """The stage to step and the streams that do. `candidates` must not be empty.
 
-
-def _share(stage: Stage, ordered: Sequence[Candidate]) -> tuple[Stage, list[int]]:
-    sharing = [candidate for candidate in ordered if candidate.stage is stage]
+    Args: num_idle_workers: besides the one that asks. Where everybody needs the same, they are left their part.
+    """
+    ordered = sorted(candidates, key=lambda candidate: candidate.slack_s)
+    short = [candidate for candidate in ordered if candidate.slack_s < SHORT_S]
+    first = min(short, key=lambda candidate: _ORDER[candidate.stage]) if short else ordered[0]
+    if first.stage not in _SHARED:
+        return first.stage, [first.stream]
+    sharing = [candidate for candidate in ordered if candidate.stage is first.stage]
     laying = next((candidate for candidate in sharing if candidate.is_laying), None)
-    return stage, [c.stream for c in sharing if not c.is_laying or c is laying]
+    sharing = [candidate for candidate in sharing if not candidate.is_laying or candidate is laying]
+    if len(sharing) == len(candidates):
+        sharing = _part(sharing, first, num_parts=1 + num_idle_workers)
+    return first.stage, [candidate.stream for candidate in sharing]
 
 
-def _is_urgent(candidate: Candidate) -> bool:
-    return candidate.lead_s is None or candidate.lead_s < DRY_S
-
-
-def _urgency(candidate: Candidate) -> tuple[int, float]:
-    if candidate.lead_s is None:
-        return (1, candidate.arrival)
-    return (0 if candidate.lead_s < DRY_S else 2, candidate.lead_s)
+def _part(sharing: list[Candidate], first: Candidate, *, num_parts: int) -> list[Candidate]:
+    """That of some equal parts, neighbours together, in which `first` is."""
+    size = -(-len(sharing) // num_parts)
+    by_slot = sorted(sharing, key=lambda candidate: -1 if candidate.slot is None else candidate.slot)
+    start = by_slot.index(first) // size * size
+    return by_slot[start : start + size]

@@ -1,10 +1,10 @@
-"""Promises of `bark_stream.engine`: many speakers, one worker, nobody disturbs another."""
+"""Promises of `bark_stream.engine`: many speakers, one worker or two, nobody disturbs another."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -35,12 +35,32 @@ def bark() -> Bark:
     return Bark(random_checkpoint("tiny", seed=6), num_slots=3)
 
 
+@pytest.fixture(scope="module")
+def int8_bark() -> Bark:
+    return Bark(random_checkpoint("tiny", seed=6), num_slots=3, precision="int8")
+
+
 @pytest.fixture
 def engine(bark: Bark) -> Iterator[Engine]:
-    engine = Engine(bark)
+    engine = Engine(bark, num_workers=2)
     yield engine
     engine.close()
     assert bark.pipeline.semantic.cache.num_free == bark.pipeline.coarse.cache.num_free == 3
+
+
+class Gate:
+    """In place of a part's method: the first call waits inside until it is let go."""
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self._method = method
+        self._is_first = threading.Semaphore(1)
+        self.entered, self.opened = threading.Event(), threading.Event()
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self._is_first.acquire(blocking=False):
+            self.entered.set()
+            assert self.opened.wait(WAIT_S)
+        return self._method(*arguments)
 
 
 class Listener:
@@ -77,7 +97,24 @@ def test_engine_streams_equal_the_library(bark: Bark, engine: Engine) -> None:
         alone = bark.generate(f"This is speaker {seed}.", voice=voices[seed], seed=seed, policy=POLICY)
         assert done.num_samples == len(alone)
         np.testing.assert_allclose(listener.pcm(), alone, atol=1e-4)
-    assert engine.stats().stages["coarse"].num_tokens > engine.stats().stages["coarse"].num_steps
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_engine_company_changes_no_bit(int8_bark: Bark, num_workers: int) -> None:
+    """In 8 bits what a stream says is the same to the last bit alone and in company, and company shares steps."""
+    engine = Engine(int8_bark, num_workers=num_workers)
+    listeners = [Listener(engine, voice="en_speaker_0", seed=seed) for seed in range(4)]
+    for number, listener in enumerate(listeners):
+        listener.say(f"Speaker {number}.")
+    for listener in listeners:
+        listener.until(SentenceDone)
+    stages = engine.stats().stages
+    engine.close()
+    for seed, listener in enumerate(listeners):
+        alone = int8_bark.generate(f"Speaker {seed}.", voice="en_speaker_0", seed=seed, policy=POLICY)
+        np.testing.assert_array_equal(listener.pcm(), alone)
+    if num_workers == 1:
+        assert stages["coarse"].num_tokens > stages["coarse"].num_steps
 
 
 def test_engine_sentences_in_order_and_gapless(engine: Engine) -> None:
@@ -206,3 +243,72 @@ def test_engine_own_sampling(engine: Engine, bark: Bark) -> None:
     listener.until(SentenceDone)
     alone = bark.generate("Greedy.", policy=POLICY, sampling=SamplingConfig.greedy())
     np.testing.assert_allclose(listener.pcm(), alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("part", ["fine.step", "codec.decode"])
+def test_engine_cancel_during_a_step_disturbs_nobody(bark: Bark, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    """While one worker makes a stream's sound, that stream is cancelled: others begin and end their sentences, on the
+    slots that are left; when the step ends, no event of it comes, its slots are free, and the stream can speak again.
+    """
+    owner, _, method = part.partition(".")
+    gate = Gate(getattr(getattr(bark.pipeline, owner), method))
+    monkeypatch.setattr(getattr(bark.pipeline, owner), method, gate)
+    engine = Engine(bark, num_workers=2)
+    cancelled, others = Listener(engine), [Listener(engine) for _ in range(3)]
+    cancelled.say("Not heard.")
+    assert gate.entered.wait(WAIT_S)
+    cancelled.stream.cancel()
+    cancelled.say("Heard after all.", 1)
+    for other in others:
+        other.say("Not disturbed.")
+        other.until(SentenceDone)
+    assert cancelled._queue.empty()
+    gate.opened.set()
+    assert cancelled.until(SentenceDone).sentence == 1
+    assert all(event.sentence == 1 for event in cancelled.events)
+    engine.close()
+    assert bark.pipeline.semantic.cache.num_free == bark.pipeline.coarse.cache.num_free == 3
+
+
+def test_engine_fault_beside_another_worker_ends_only_its_sentence(bark: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault in one worker's step reaches its own stream while the other worker is in the middle of a step; nobody
+    else hears of it.
+    """
+    decode = bark.pipeline.codec.decode
+    gate = Gate(decode)
+    monkeypatch.setattr(bark.pipeline.codec, "decode", gate)
+    engine = Engine(bark, num_workers=2)
+    steady, failing = Listener(engine, voice="en_speaker_0"), Listener(engine)
+    steady.say("Steady.")
+    assert gate.entered.wait(WAIT_S)
+
+    def fail_once(*arguments: Any) -> Any:
+        monkeypatch.setattr(bark.pipeline.codec, "decode", decode)
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(bark.pipeline.codec, "decode", fail_once)
+    failing.say("First.", 0)
+    failing.say("Second.", 1)
+    assert failing.until(SentenceFailed).sentence == 0
+    assert failing.until(SentenceDone).sentence == 1
+    gate.opened.set()
+    assert steady.until(SentenceDone).sentence == 0
+    engine.close()
+    np.testing.assert_allclose(steady.pcm(), bark.generate("Steady.", voice="en_speaker_0", policy=POLICY), atol=1e-4)
+
+
+def test_engine_closed_in_mid_step_joins_both_workers(bark: Bark, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`close` waits for the step in progress, and no worker is left behind."""
+    gate = Gate(bark.pipeline.fine.step)
+    monkeypatch.setattr(bark.pipeline.fine, "step", gate)
+    engine = Engine(bark, num_workers=2)
+    listener = Listener(engine)
+    listener.say("Cut off.")
+    assert gate.entered.wait(WAIT_S)
+    listener.stream.close()
+    closing = threading.Thread(target=engine.close)
+    closing.start()
+    gate.opened.set()
+    closing.join(WAIT_S)
+    assert not any(worker.is_alive() for worker in engine._workers)
+    assert bark.pipeline.semantic.cache.num_free == bark.pipeline.coarse.cache.num_free == 3
