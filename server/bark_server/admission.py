@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from bark_server.errors import ClientError
 from bark_server.limits import Limits
 
 FULL_RETRY_MS = 1_000
+TOLERATED_LATE_S = 0.25
+"""Listeners may wait so long, all of them together within `Limits.overload_ms`, before the engine counts as too slow:
+one who runs dry for a moment while another begins does not mean that there is no room for a third."""
 
 
 class Admission:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._behind_until_s = 0.0
+        self._waits: deque[tuple[float, float]] = deque()
+        """(when, for how long) of the listeners who ran dry lately."""
         self.num_contexts = 0
         self.is_draining = False
 
@@ -35,6 +42,14 @@ class Admission:
             return max(1, round((self._behind_until_s - now) * 1000))
         return None
 
+    def ran_dry(self, late_s: float, now: float) -> None:
+        """A listener had to wait for so long."""
+        self._waits.append((now, late_s))
+        while self._waits[0][0] < now - self._limits.overload_ms / 1000:
+            self._waits.popleft()
+        if sum(wait_s for _, wait_s in self._waits) > TOLERATED_LATE_S:
+            self.fell_behind(now)
+
     def fell_behind(self, now: float) -> None:
-        """The engine did not keep up: a listener ran dry, or a first sound is overdue."""
+        """The engine does not keep up: listeners wait too long in all, or a first sound is overdue."""
         self._behind_until_s = now + self._limits.overload_ms / 1000

@@ -47,6 +47,8 @@ class Context:
         self.is_finished = False
         """`done` was taken."""
         self.underruns = 0
+        self.waited_s = 0.0
+        """By the listener, in those underruns."""
         self.ttfa_s: float | None = None
         self.active_s = now
         """When something last happened to it."""
@@ -196,6 +198,7 @@ class Context:
         # The newest audio came after the time at which this was to be heard: the engine was late, not the network.
         if not flags & FIRST_OF_SENTENCE and self._made_s > self.playback.deadline_s:
             self.underruns += 1
+            self.waited_s += self._made_s - self.playback.deadline_s
         if self._packetizer.is_last:
             flags |= LAST_OF_CONTEXT
         frame = pack(self.number, self._sequence, start, flags, self._packetizer.take())

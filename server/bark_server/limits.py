@@ -62,7 +62,7 @@ class Limits:
     keepalive_ms: int = 20_000
     """A silent socket is pinged so often."""
     overload_ms: int = 2_000
-    """For so long after the engine failed to keep up, new contexts are refused."""
+    """For so long after the engine failed to keep up, new contexts are refused; 0: never for that reason."""
     max_first_audio_ms: int = 3_000
     """A sentence that waits longer for its first audio means that the engine does not keep up."""
     stall_ms: int = 30_000

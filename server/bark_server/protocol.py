@@ -213,7 +213,7 @@ class Session:
         return frames
 
     def _take_from(self, context: Context, now: float) -> list[Frame]:
-        had_audio, underruns = context.ttfa_s is not None, context.underruns
+        had_audio, underruns, waited_s = context.ttfa_s is not None, context.underruns, context.waited_s
         entries = context.take(now, PACKETS_PER_TURN)
         frames = [self._outbox.send(entry) for entry in entries]
         packets = [entry for entry in entries if entry.sequence is not None]
@@ -222,8 +222,9 @@ class Session:
             self._observe(AudioSent(len(packets), num_bytes, context.playback.lead_s(now)))
         if not had_audio and context.ttfa_s is not None:
             self._observe(FirstAudio(context.number, context.ttfa_s))
+        if context.underruns > underruns:
+            self._services.admission.ran_dry(context.waited_s - waited_s, now)
         for _ in range(context.underruns - underruns):
-            self._services.admission.fell_behind(now)
             self._observe(Underrun(context.number))
         if context.is_finished:
             self._finish(context)
