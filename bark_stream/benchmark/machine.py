@@ -12,12 +12,16 @@ from pathlib import Path
 
 import torch
 
+from bark_stream.device import DeviceKind
+
 _UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
     processor: str
+    gpu: str | None
+    """That the model computes on, if it does."""
     num_cores: int
     """That this process may use."""
     torch: str
@@ -27,10 +31,11 @@ class Machine:
     """Of the source, with a plus if it was changed since; unknown outside of a git checkout."""
 
 
-def this_machine() -> Machine:
+def this_machine(device: DeviceKind = "cpu") -> Machine:
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Machine(
         processor=f"{_processor()} ({torch.backends.cpu.get_cpu_capability()})",
+        gpu=torch.cuda.get_device_name() if device == "cuda" else None,
         num_cores=num_cores,
         torch=torch.__version__,
         num_threads=torch.get_num_threads(),
@@ -41,6 +46,11 @@ def this_machine() -> Machine:
 def peak_bytes() -> int:
     """The most memory that this process ever held, what is mapped from files included."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def device_peak_bytes(device: DeviceKind) -> int | None:
+    """The most memory that tensors ever took on a GPU; None on a processor."""
+    return torch.cuda.max_memory_allocated() if device == "cuda" else None
 
 
 def _processor() -> str:

@@ -31,6 +31,8 @@ class Report:
     against: TransformersFigures | None = None
     peak_bytes: int = 0
     """Of this process, before the other implementation was loaded."""
+    device_peak_bytes: int | None = None
+    """Of the GPU, where there is one."""
 
     @property
     def ratios(self) -> dict[str, float]:
@@ -48,6 +50,8 @@ def print_report(report: Report, console: Console) -> None:
         f"commit {machine.commit}"
     )
     console.print(f"{report.model}, {report.precision}, peak memory {report.peak_bytes / 1e6:,.0f} MB")
+    if machine.gpu is not None and report.device_peak_bytes is not None:
+        console.print(f"{machine.gpu}, peak memory {report.device_peak_bytes / 1e6:,.0f} MB")
     console.print(_alone_table(report.policies))
     roof = report.roofline
     console.print(
@@ -106,8 +110,9 @@ def _together_table(levels: Sequence[TogetherFigures]) -> Table:
     rows: dict[str, Any] = {
         "first audio p50": lambda level: f"{level.ttfa_p50_ms:,.0f} ms",
         "first audio p95": lambda level: f"{level.ttfa_p95_ms:,.0f} ms",
-        "underruns / chunks": lambda level: f"{level.num_underruns} / {level.num_chunks}",
-        "worst underrun": lambda level: f"{level.worst_underrun_ms:,.0f} ms",
+        "underruns heard": lambda level: str(level.num_underruns),
+        "late / chunks": lambda level: f"{level.num_late} / {level.num_chunks}",
+        "waited, worst": lambda level: f"{level.worst_underrun_ms:,.0f} ms",
         "audio / wall": lambda level: f"{level.audio_per_wall:.2f}",
         "mean batch, semantic": lambda level: f"{level.mean_batch['semantic']:.2f}",
         "mean batch, coarse": lambda level: f"{level.mean_batch['coarse']:.2f}",
@@ -133,7 +138,7 @@ def _plot_stages(axes: Any, report: Report) -> None:
 def _plot_streams(axes: Any, levels: Sequence[TogetherFigures]) -> None:
     streams = [level.num_streams for level in levels]
     axes.plot(streams, [level.ttfa_p95_ms for level in levels], marker="o", label="first audio p95 [ms]")
-    axes.plot(streams, [level.worst_underrun_ms for level in levels], marker="s", label="worst underrun [ms]")
+    axes.plot(streams, [level.worst_underrun_ms for level in levels], marker="s", label="waited, worst [ms]")
     axes.set_xlabel("streams")
     axes.set_ylim(bottom=0)
     axes.legend()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from bark_stream.config import ModelConfig
+from bark_stream.device import DeviceKind
 from bark_stream.precision import Precision
 
 _BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
@@ -28,12 +29,14 @@ class Roofline:
         return self.plain_bytes_per_s / self.achieved_bytes_per_s
 
 
-def measure_roofline(config: ModelConfig, precision: Precision, coarse_tokens_per_s: float) -> Roofline:
+def measure_roofline(
+    config: ModelConfig, precision: Precision, coarse_tokens_per_s: float, device: DeviceKind = "cpu"
+) -> Roofline:
     num_bytes = coarse_weight_bytes(config, precision)
     return Roofline(
         weight_bytes=num_bytes,
         achieved_bytes_per_s=num_bytes * coarse_tokens_per_s,
-        plain_bytes_per_s=plain_bytes_per_s(num_bytes),
+        plain_bytes_per_s=plain_bytes_per_s(num_bytes, device),
     )
 
 
@@ -44,16 +47,17 @@ def coarse_weight_bytes(config: ModelConfig, precision: Precision) -> int:
     return (layers + config.codec.codebook_size * shape.hidden_size) * _BYTES[precision]
 
 
-def plain_bytes_per_s(num_bytes: int, *, num_loops: int = 30) -> float:
+def plain_bytes_per_s(num_bytes: int, device: DeviceKind = "cpu", *, num_loops: int = 30) -> float:
     """The best of some loops over matrices that hold `num_bytes` together."""
     num_matrices = max(1, round(num_bytes / (4 * _WIDTH**2)))
-    matrices = [torch.randn(_WIDTH, _WIDTH) for _ in range(num_matrices)]
-    vector, result = torch.randn(_WIDTH), torch.empty(_WIDTH)
+    matrices = [torch.randn(_WIDTH, _WIDTH, device=device) for _ in range(num_matrices)]
+    vector, result = torch.randn(_WIDTH, device=device), torch.empty(_WIDTH, device=device)
     times = []
     with torch.inference_mode():
         for _ in range(num_loops):
             started = time.perf_counter()
             for matrix in matrices:
                 torch.mv(matrix, vector, out=result)
+            result.cpu()  # a GPU answers before it is done
             times.append(time.perf_counter() - started)
     return 4 * _WIDTH**2 * num_matrices / min(times)

@@ -9,15 +9,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bark_stream.bark import Bark
+from bark_stream.benchmark.playout import Playout
 from bark_stream.benchmark.workload import TEXT, lasting
 from bark_stream.config import ChunkPolicy, SamplingConfig
 from bark_stream.engine import Engine, SpeechStream
 from bark_stream.errors import EngineError
 from bark_stream.events import Chunk, Event, SentenceDone, SentenceFailed
 from bark_stream.sentences import Sentence
-
-PLAYBACK_DELAY_S = 0.08
-"""A listener starts to play so long after the first packet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,11 +24,14 @@ class TogetherFigures:
     ttfa_p50_ms: float
     ttfa_p95_ms: float
     num_underruns: int
-    """Chunks that came after their time."""
+    """Waits that are heard: a listener who has run dry waits for the next chunk, and plays on."""
+    num_late: int
+    """Chunks that came after their time for a listener who never waits."""
     num_chunks: int
     num_streams_late: int
     """Streams with an underrun."""
     worst_underrun_ms: float
+    """What the listener who waited longest waited in all."""
     audio_per_wall: float
     """Seconds of audio that all streams together gain in a second."""
     mean_batch: dict[str, float]
@@ -63,11 +64,12 @@ class _Listener:
     def ttfa_ms(self) -> float:
         return 1000 * (self.chunks[0][0] - self.asked_s)
 
-    @property
-    def delays_s(self) -> list[float]:
-        """By chunk: how late it came, negative if in time."""
-        started = self.chunks[0][0] + PLAYBACK_DELAY_S
-        return [came - (started + start) for came, start, _ in self.chunks]
+    def playout(self) -> Playout:
+        """How it was heard."""
+        playout = Playout()
+        for came_s, at_s, _ in self.chunks:
+            playout.hear(came_s, at_s)
+        return playout
 
 
 def measure_together(
@@ -109,18 +111,18 @@ def _open(engine: Engine, listener: _Listener, policy: ChunkPolicy, seed: int) -
 
 
 def _figures(listeners: list[_Listener], wall_s: float, mean_batch: dict[str, float]) -> TogetherFigures:
-    delays_s = [listener.delays_s for listener in listeners]
-    every_delay_s = [delay for delays in delays_s for delay in delays]
+    playouts = [listener.playout() for listener in listeners]
     audio_s = sum(length for listener in listeners for _, _, length in listener.chunks)
     ttfa_ms = [listener.ttfa_ms for listener in listeners]
     return TogetherFigures(
         num_streams=len(listeners),
         ttfa_p50_ms=float(np.percentile(ttfa_ms, 50)),
         ttfa_p95_ms=float(np.percentile(ttfa_ms, 95)),
-        num_underruns=sum(delay > 0 for delay in every_delay_s),
-        num_chunks=len(every_delay_s),
-        num_streams_late=sum(max(delays) > 0 for delays in delays_s),
-        worst_underrun_ms=1000 * max(0.0, *every_delay_s),
+        num_underruns=sum(playout.num_underruns for playout in playouts),
+        num_late=sum(playout.num_late for playout in playouts),
+        num_chunks=sum(len(listener.chunks) for listener in listeners),
+        num_streams_late=sum(playout.num_underruns > 0 for playout in playouts),
+        worst_underrun_ms=1000 * max(playout.waited_s for playout in playouts),
         audio_per_wall=audio_s / wall_s,
         mean_batch={name: batch for name, batch in mean_batch.items() if name in ("semantic", "coarse")},
     )

@@ -17,6 +17,7 @@ from bark_stream.checkpoint import Checkpoint
 from bark_stream.checkpoint.hugging_face_names import encodec_name, suno_name
 from bark_stream.checkpoint.models import with_tied_heads
 from bark_stream.config import ModelConfig, TransformerConfig
+from bark_stream.device import DeviceKind
 from bark_stream.errors import ConfigError
 from bark_stream.text import TextEncoder
 
@@ -31,7 +32,7 @@ class TransformersFigures:
     stage_s: dict[str, float]
 
 
-def measure_transformers(checkpoint: Checkpoint, *, seconds: float) -> TransformersFigures:
+def measure_transformers(checkpoint: Checkpoint, *, seconds: float, device: DeviceKind = "cpu") -> TransformersFigures:
     """One sentence of `seconds`, greedy, as `BarkModel.generate` makes it, in float32.
 
     Raises: ConfigError if transformers is not installed.
@@ -41,12 +42,12 @@ def measure_transformers(checkpoint: Checkpoint, *, seconds: float) -> Transform
         import transformers
     except ImportError as missing:
         raise ConfigError("--against", "transformers is not installed: pip install transformers") from missing
-    model, config = bark_model(checkpoint), checkpoint.config
+    model, config = bark_model(checkpoint).to(device), checkpoint.config
     use = model.generation_config
-    history = _history(checkpoint)
+    history = _history(checkpoint, device)
     num_tokens = round(seconds * config.semantic.rate_hz)
     text = TextEncoder(checkpoint.tokenizer, config.semantic).encode_padded(TEXT)
-    ids = torch.tensor([text]) - config.semantic.text_offset
+    ids = torch.tensor([text], device=device) - config.semantic.text_offset
     times: dict[str, float] = {}
     started = time.perf_counter()
 
@@ -72,7 +73,7 @@ def measure_transformers(checkpoint: Checkpoint, *, seconds: float) -> Transform
             **shared,
         )
         lap("fine")
-        audio = model.codec_decode(fine)
+        audio = model.codec_decode(fine).cpu()
         lap("codec")
     total_s, audio_s = sum(times.values()), audio.shape[-1] / config.sample_rate_hz
     return TransformersFigures(
@@ -120,13 +121,13 @@ def _tensor(checkpoint: Checkpoint, name: str) -> Tensor | None:
     return stages[part].get(suno_name(rest))
 
 
-def _history(checkpoint: Checkpoint) -> dict[str, Tensor] | None:
+def _history(checkpoint: Checkpoint, device: DeviceKind) -> dict[str, Tensor] | None:
     name = checkpoint.config.default_voice or next(iter(checkpoint.voices.names()), None)
     if name is None:
         return None
     voice = checkpoint.voices.get(name)
     parts: dict[str, np.ndarray[Any, Any]] = {"semantic": voice.semantic, "coarse": voice.coarse, "fine": voice.fine}
-    return {f"{part}_prompt": torch.tensor(array) for part, array in parts.items()}
+    return {f"{part}_prompt": torch.tensor(array, device=device) for part, array in parts.items()}
 
 
 def model_sizes(config: ModelConfig) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
-
 from bark_stream.checkpoint import Checkpoint
+from bark_stream.checkpoint.checkpoint import StateDict
+from bark_stream.checkpoint.storage import StoredWeights
 from bark_stream.config import ChunkPolicy
 
+_HEAD = "lm_head.weight"
 TEXT = "I would not go into that cave without a torch, traveller, not for all the gold in it."
 
 
@@ -18,11 +19,12 @@ def endless(checkpoint: Checkpoint) -> Checkpoint:
     Those rows of the heads become the mean of two others, so that the likelier of the two is likelier than they are.
     """
     config = checkpoint.config
-    semantic, coarse = dict(checkpoint.semantic), dict(checkpoint.coarse)
     num_codes = config.coarse_rows.stop
-    semantic["lm_head.weight"] = _never_best(semantic["lm_head.weight"], config.semantic.pad_token, 0)
-    coarse["lm_head.weight"] = _never_best(coarse["lm_head.weight"], num_codes, num_codes - 2)
-    return replace(checkpoint, semantic=semantic, coarse=coarse)
+    return replace(
+        checkpoint,
+        semantic=_never_drawn(checkpoint.semantic, config.semantic.pad_token, 0),
+        coarse=_never_drawn(checkpoint.coarse, num_codes, num_codes - 2),
+    )
 
 
 def lasting(policy: ChunkPolicy, seconds: float) -> ChunkPolicy:
@@ -38,8 +40,10 @@ def lasting(policy: ChunkPolicy, seconds: float) -> ChunkPolicy:
     )
 
 
-def _never_best(rows: torch.Tensor, first: int, source: int) -> torch.Tensor:
-    """The rows from `first` on in the middle between `source` and the next."""
-    rows = rows.clone()
+def _never_drawn(weights: StateDict, first: int, source: int) -> StateDict:
+    """The head's rows from `first` on in the middle between `source` and the next; what is stored in int8 stays so."""
+    rows = weights[_HEAD].clone()
     rows[first:] = (rows[source] + rows[source + 1]) / 2
-    return rows
+    if isinstance(weights, StoredWeights):
+        return weights.with_tensor(_HEAD, rows)
+    return {**weights, _HEAD: rows}

@@ -46,6 +46,7 @@ class StoredWeights(Mapping[str, Tensor]):
         """Raises: CheckpointError that names a tensor of another type, or whose scale is missing or does not fit."""
         scales = {name for name in packed if name.endswith(_SCALE) and name.removesuffix(_SCALE) in packed}
         self._packed = packed
+        self._source = source
         self._names = dict.fromkeys(name for name in packed if name not in scales)
         for name in self._names:
             _check(name, packed, source)
@@ -73,6 +74,28 @@ class StoredWeights(Mapping[str, Tensor]):
         if values.dtype != torch.int8:
             return None
         return Int8Matrix(values, self._packed[name + _SCALE].to(torch.float32))
+
+    def with_tensor(self, name: str, tensor: Tensor) -> StoredWeights:
+        """These weights with another tensor under a name that they know, stored as the one before was."""
+        storage: Storage = "float32" if self.int8(name) is None else "int8"
+        return StoredWeights(_Over(self._packed, pack({name: tensor}, storage)), self._source)
+
+
+class _Over(Mapping[str, Tensor]):
+    """Some tensors in place of others of the same names, which are read only when they are asked for."""
+
+    def __init__(self, under: Mapping[str, Tensor], over: Mapping[str, Tensor]) -> None:
+        self._under = under
+        self._over = over
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._over[name] if name in self._over else self._under[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._under)
+
+    def __len__(self) -> int:
+        return len(self._under)
 
 
 def int8_matrix(weights: StateDict, name: str) -> Int8Matrix:

@@ -45,6 +45,7 @@ def add_parser(subparsers: Any) -> None:
     say_file.add_arguments(parser)
     parser.add_argument("--model", default="mini", help="name or folder (default: the built-in mini)")
     add_precision(parser)
+    add_device(parser)
     parser.add_argument("--voice", help="a name (see `voices`) or .npz file (default: the model's own)")
     add_voices_argument(parser)
     parser.add_argument("--seed", type=int, default=0)
@@ -67,6 +68,15 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "float32", "bfloat16", "int8"),
         default="auto",
         help="numbers the model computes in: float32 is the reference, int8 fast (default: auto, the fastest here)",
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="cpu",
+        help="where the model computes; auto takes a GPU that is there (default: %(default)s)",
     )
 
 
@@ -98,7 +108,12 @@ def run(arguments: argparse.Namespace) -> int:
     from bark_stream.long_form.read_aloud import tags_of
     from bark_stream.threads import use_threads
 
-    bark = load(arguments.model, precision=arguments.precision, voices=own_voices(arguments).folder)
+    bark = load(
+        arguments.model,
+        precision=arguments.precision,
+        device=arguments.device,
+        voices=own_voices(arguments).folder,
+    )
     use_threads(bark.config)
     load_s = time.perf_counter() - started
     warn_of_stand_in(bark)

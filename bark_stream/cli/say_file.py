@@ -59,7 +59,12 @@ def run(arguments: argparse.Namespace, output: str | None, policy: ChunkPolicy) 
     from bark_stream.long_form.workspace import Workspace
     from bark_stream.threads import use_threads
 
-    bark = load(arguments.model, precision=arguments.precision, voices=own_voices(arguments).folder)
+    bark = load(
+        arguments.model,
+        precision=arguments.precision,
+        device=arguments.device,
+        voices=own_voices(arguments).folder,
+    )
     use_threads(bark.config)
     casting = _Casting(bark, arguments.voice, cast)
     warn_of_stand_in(bark)
@@ -71,6 +76,7 @@ def run(arguments: argparse.Namespace, output: str | None, policy: ChunkPolicy) 
         "tool": f"bark-stream {__version__}",
         "model": arguments.model,
         "precision": bark.precision,
+        "device": bark.device.type,
         "voice": arguments.voice,
         "dialogue": bool(arguments.dialogue or cast),
         "cast": cast,

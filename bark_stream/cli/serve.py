@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bark_server.config import add_arguments, from_arguments
 
 from bark_stream.cli.own_voices import add_voices_argument, own_voices
-from bark_stream.cli.say import add_precision
+from bark_stream.cli.say import add_device, add_precision
 from bark_stream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def add_parser(subparsers: Any) -> None:
     parser: argparse.ArgumentParser = subparsers.add_parser("serve", help="answer over WebSocket, text in, Opus out")
     parser.add_argument("--model", default="mini", help="name or folder (default: the built-in mini)")
     add_precision(parser)
+    add_device(parser)
     parser.add_argument(
         "--num-slots", type=int, default=8, help="sentences that are spoken at the same time (%(default)s)"
     )
@@ -49,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.model,
             num_slots=arguments.num_slots,
             precision=arguments.precision,
+            device=arguments.device,
             voices=None if store is None else store.folder,
         )
         use_threads(bark.config)
