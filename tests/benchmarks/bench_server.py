@@ -50,6 +50,10 @@ class Row:
     ttfa_p95_ms: float | None = None
     ttfa_p99_ms: float | None = None
     num_underruns: int = 0
+    """Heard by listeners who start to play 80 ms after the first packet."""
+    num_strict_underruns: int = 0
+    """Heard by listeners who start at once."""
+    worst_underrun_ms: float = 0.0
     num_listeners_with_underruns: int = 0
     num_refused: int = 0
     num_failed: int = 0
@@ -194,6 +198,8 @@ async def measure_model(
         ttfa_p95_ms=percentile(ttfas_ms, 95),
         ttfa_p99_ms=percentile(ttfas_ms, 99),
         num_underruns=sum(item.num_underruns for item in heard),
+        num_strict_underruns=sum(item.num_strict_underruns for item in heard),
+        worst_underrun_ms=round(max((item.late_s * 1000 for item in heard), default=0.0), 1),
         num_listeners_with_underruns=sum(item.num_underruns > 0 for item in heard),
         num_refused=sum(item.error in refusals for item in heard),
         num_failed=sum(item.error is not None and item.error not in refusals for item in heard),
@@ -315,6 +321,8 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
         "ttfa_p95_ms": "p95",
         "ttfa_p99_ms": "p99",
         "num_underruns": "underruns",
+        "num_strict_underruns": "strict",
+        "worst_underrun_ms": "worst ms",
         "num_listeners_with_underruns": "ran dry",
         "num_refused": "refused",
         "num_failed": "failed",

@@ -1,8 +1,9 @@
 """Load on a streaming server, as listeners feel it: requests at random times that wait for nobody (open loop).
 
 A listener starts to play 80 ms after the first packet. An underrun is a packet that comes after its playback time; the
-listener then waits for it and plays on. TTFA runs from the last character of the first sentence to its first audible
-sample, as played without that delay.
+listener then waits for it and plays on. Strict underruns, beside it, are those of one who starts at once, without a
+jitter buffer. TTFA runs from the last character of the first sentence to its first audible sample, as played without
+that delay.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from bark_server.frames import unpack
 from bark_server.opus import OpusEncoder
 from websockets.asyncio.client import ClientConnection, connect
 
-START_DELAY_S = 0.08
+from bark_stream.benchmark.playout import Playout
+
 AUDIBLE = 10 ** (-40 / 20)
 """RMS of 5 ms that counts as sound: -40 dB of full scale."""
 
@@ -30,6 +32,7 @@ class Heard:
 
     ttfa_s: float | None = None
     num_underruns: int = 0
+    num_strict_underruns: int = 0
     late_s: float = 0.0
     """Longest wait inside the audio."""
     audio_s: float = 0.0
@@ -46,7 +49,8 @@ class Listener:
     rate_hz: int
     pre_skip: int = 0
     heard: Heard = field(default_factory=Heard)
-    _play_s: float | None = None
+    _playout: Playout = field(default_factory=Playout)
+    _unbuffered: Playout = field(default_factory=lambda: Playout(buffer_s=0.0))
     _first_s: float | None = None
     _audible_samples: int | None = None
     _decoder: object | None = None
@@ -54,13 +58,11 @@ class Listener:
     def packet(self, frame: bytes, now: float) -> None:
         audio = unpack(frame)
         self.heard.num_packets += 1
-        if self._first_s is None or self._play_s is None:
-            self._first_s, self._play_s = now, now + START_DELAY_S
-        due_s = self._play_s + audio.timestamp / self.rate_hz
-        if now > due_s:
-            self.heard.num_underruns += 1
-            self.heard.late_s = max(self.heard.late_s, now - due_s)
-            self._play_s += now - due_s
+        self._first_s = now if self._first_s is None else self._first_s
+        for playout in (self._playout, self._unbuffered):
+            playout.hear(now, audio.timestamp / self.rate_hz)
+        self.heard.num_underruns, self.heard.late_s = self._playout.num_underruns, self._playout.worst_s
+        self.heard.num_strict_underruns = self._unbuffered.num_underruns
         if self._audible_samples is None:
             self._look_for_sound(audio.timestamp, audio.payload)
 
