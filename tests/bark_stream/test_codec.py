@@ -113,6 +113,28 @@ def test_encode_equals_encodec() -> None:
     assert torch.equal(CODEC.encode(pcm, 4), expected.transpose(0, 1))
 
 
+def test_codec_reads_what_only_hears_when_it_hears() -> None:
+    """To speak takes the decoder and the codebooks that are spoken with; the encoder is read with the first sound."""
+    asked: list[str] = []
+
+    class Asked(dict[str, Tensor]):
+        def __getitem__(self, name: str) -> Tensor:
+            asked.append(name)
+            return super().__getitem__(name)
+
+    codec = Codec(CONFIG, Asked(WEIGHTS))
+    asked.clear()
+    codec.decode_whole(random_codes(4)[:, :3])
+    assert asked == [f"quantizer.vq.layers.{k}._codebook.embed" for k in range(3)]
+    asked.clear()
+    codec.encode(torch.zeros(1, 640), 2)
+    assert any(name.startswith("encoder.") for name in asked)
+    asked.clear()
+    codec.encode(torch.zeros(1, 640), 2)
+    codec.decode_whole(random_codes(4)[:, :3])
+    assert asked == []
+
+
 def test_codec_missing_tensor_is_named() -> None:
     """A checkpoint without a tensor, with a wrong shape or with one too many is refused by that tensor's name."""
     name = "decoder.model.0.conv.conv.bias"
