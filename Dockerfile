@@ -3,6 +3,7 @@
 #     docker build -t bark-stream .                                              # what the package index calls torch
 #     docker build -t bark-stream --build-arg TORCH_OPTIONS="--index-url URL" .  # the CPU index of the PyTorch project
 #     docker build -t bark-stream:cuda --build-arg DEVICE=cuda .
+#     docker run --gpus all -p 127.0.0.1:8765:8765 bark-stream:cuda serve --device cuda
 #
 # Nothing is downloaded but Python packages; models come in by the volume.
 
