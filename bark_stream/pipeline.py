@@ -34,8 +34,8 @@ from bark_stream.voice import Voice
 
 LOOP_CHECK_TOKENS = 16
 """Semantic tokens between two looks for a loop."""
-MAX_CODEC_FRAMES = 25
-"""Decoded in one step: a third of a second, so that neither a cancel nor another stream waits for long."""
+MAX_CODEC_FRAMES = 30
+"""Decoded in one step: 0.4 s, so that neither a cancel nor another stream waits for long."""
 WARM_UP_FRAMES = 38
 """Half a second of the voice goes through the codec before a stream's first frame (`ChunkPolicy.warm_codec`)."""
 MAX_WARM_VOICES = 64
