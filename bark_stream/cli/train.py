@@ -3,7 +3,7 @@
     prepare           texts -> shards: what the teacher reads, with its alignment
     finetune          any model and a folder of recordings with texts -> a model folder, by LoRA or in full
     pairs             a folder of recordings with texts -> shards, read by an existing model's encoders
-    split             the codec's codebooks -> envelope first, then phase, then what is left
+    split             the codec's codebooks -> envelope first, then what is left
     codec, encode, decoder, semantic, coarse, fine, semantic_encoder
     export            the newest checkpoints -> a model folder
 
@@ -43,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
         "--recordings", type=Path, required=True, metavar="DIR", help="holds wavs and metadata.txt: wav|text"
     )
     pairs.add_argument("--model", default="mini", help="whose encoder names the tokens")
-    _step(steps, "split", "codec -> the same codec, whose first codebook holds the envelope", _split)
+    _step(steps, "split", "codec -> the same codec, whose first two codebooks hold the envelope", _split)
     encode = _step(steps, "encode", "sound -> codes, with the trained codec", _encode)
     for shared in (prepare, encode):
         shared.add_argument("--every", type=int, default=1, help="only each so many-th shard, to share the work")

@@ -1,7 +1,7 @@
-"""The codec's latent turned so that the first codebook holds the envelope of the sound and the second its phase.
+"""The codec's latent turned so that the coarse codebooks hold the envelope of the sound and none of its phase.
 
-An autoencoder spends most of its latent on the phase of the waveform, which moves with the moment at which a frame
-begins and which no text tells; so do its first codebooks, and a coarse stage then learns phase before words. Which
+An autoencoder spends much of its latent on the phase of the waveform, which moves with the moment at which a frame
+begins and which no text tells; so do its first codebooks, and a coarse stage then learns phase beside words. Which
 directions those are shows when the same sound is encoded from a few moments on. The turn is linear, so it goes into
 the encoder's last and the decoder's first convolution, and the codec is what it was: encoder and quantizer of
 EnCodec. Knows no tokens.
@@ -29,12 +29,16 @@ from bark_stream.training.codec import (
     with_codebooks,
 )
 
+NUM_ENVELOPE_CODEBOOKS = 2
+"""Those of the coarse stage."""
 SHIFTS_SAMPLES = (0, 80, 160, 240)
 """Moments in a frame from which the same sound is encoded."""
 KEPT_VARIANCE = 0.975
 """Share of the latent that is turned; what is left is near silence."""
 PHASE_RATIO = 0.6
 """Shift over total variance above which a direction counts as phase; noise that is new in each frame has 1.5 to 2."""
+PHASE_SHARE = 0.5
+"""Variance that phase gets for each of the envelope's."""
 BINS_WEIGHT = 0.7
 """Of single bins, where pitch shows, beside mel bands."""
 SMALLEST_WEIGHT = 0.003
@@ -97,7 +101,7 @@ def listen(model: CodecModel, sounds: list[npt.NDArray[np.int16]]) -> Latents:
 def find_turn(latents: Latents) -> Turn:
     """Directions by how little they move with the moment; distances of the envelope are those of the log spectrum.
 
-    Phase gets as much variance as the envelope, in the proportions that it has in the latent.
+    Phase gets a part of the envelope's variance, in the proportions that it has in the latent.
     """
     mean = latents.values.mean(0)
     centred = latents.values - mean
@@ -112,7 +116,7 @@ def find_turn(latents: Latents) -> Turn:
     num_envelope = min(max(1, int((ratios < PHASE_RATIO).sum())), kept - 1)
     envelope = _envelope_metric(centred @ forward[:, :num_envelope], latents.spectra)
     phase = back[:, num_envelope:].T @ back[:, num_envelope:]
-    phase = phase * (envelope.trace() / phase.trace().clamp(min=1e-9))
+    phase = phase * (PHASE_SHARE * envelope.trace() / phase.trace().clamp(min=1e-9))
     return Turn(
         matrix=torch.cat(
             [
@@ -128,7 +132,7 @@ def find_turn(latents: Latents) -> Turn:
 
 
 def fit_split(turn: Turn, values: Tensor, rng: np.random.Generator) -> Tensor:
-    """Codebooks of turned latents: the first of the envelope, the second of phase, the others of what is left.
+    """Codebooks of turned latents: the coarse ones of the envelope, the others of all that is left.
 
     A code vector is 0 where its codebook does not look, so the plain nearest vector is the nearest in its part.
 
@@ -136,8 +140,8 @@ def fit_split(turn: Turn, values: Tensor, rng: np.random.Generator) -> Tensor:
     Returns: [K, 1024, D].
     """
     residual = turn(values)
-    phase = slice(turn.num_envelope, turn.num_envelope + turn.num_phase)
-    parts = [slice(0, turn.num_envelope), phase] + [slice(None)] * (NUM_CODEBOOKS - 2)
+    parts = [slice(turn.num_envelope)] * NUM_ENVELOPE_CODEBOOKS
+    parts += [slice(None)] * (NUM_CODEBOOKS - NUM_ENVELOPE_CODEBOOKS)
     codebooks = torch.zeros(NUM_CODEBOOKS, CODEBOOK_SIZE, residual.shape[1])
     for vectors, part in zip(codebooks, parts, strict=True):
         vectors[:, part] = k_means(residual[:, part].contiguous(), rng)
@@ -167,14 +171,18 @@ def turned_codec(state: dict[str, Tensor], turn: Turn, codebooks: Tensor) -> dic
 
 
 def _envelope_metric(coordinates: Tensor, spectra: Tensor) -> Tensor:
-    """[E, E] whose distances are those of the log spectrum that can be read off linearly."""
+    """[E, E] whose distances are those of the log spectrum that can be read off linearly, evened out.
+
+    Loudness alone is two thirds of that spectrum's variance, and would take half of the first codebook's bits.
+    """
     weights = torch.ones(spectra.shape[1])
     weights[PROBED_MELS:] = BINS_WEIGHT
     reading = torch.linalg.lstsq(coordinates, spectra - spectra.mean(0)).solution * weights
     metric = reading @ reading.T
     variances, axes = torch.linalg.eigh(metric)
-    floored: Tensor = axes * variances.clamp(min=SMALLEST_WEIGHT * float(metric.trace())) @ axes.T
-    return floored
+    evened = variances.clamp(min=SMALLEST_WEIGHT * float(metric.trace())).sqrt()
+    scaled: Tensor = axes * (evened * metric.trace() / evened.sum()) @ axes.T
+    return scaled
 
 
 def _root(matrix: Tensor) -> Tensor:

@@ -125,7 +125,7 @@ def build_part(part: str, workspace: Path) -> Part:
 
 
 def split_codec(workspace: Path, seed: int = 1) -> None:
-    """Turn the trained codec so that its first codebook holds the envelope, the second phase (see `envelope`).
+    """Turn the trained codec so that its coarse codebooks hold the envelope (see `envelope`).
 
     What follows uses that codec; the run it was made of stays as it is.
     Raises: CheckpointError if there is no trained codec or no sound.
