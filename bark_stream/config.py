@@ -274,7 +274,7 @@ class ModelConfig:
 class ChunkPolicy:
     """Every departure from one-shot generation, by name. `reference()` makes none; `realtime()` is measured."""
 
-    chunk_frames: tuple[int, ...] | None = (16, 30, 60)
+    chunk_frames: tuple[int, ...] | None = (18, 24, 36, 60)
     """Codec frames of the first, second, … chunk; the last repeats. Cut to what the windows hold. None: the
     model's own coarse windows."""
     coarse_lookahead_tokens: int | None = 12

@@ -56,8 +56,8 @@ def test_choose_leaves_idle_workers_their_part() -> None:
     assert choose([*candidates, Candidate(4, FINE, 2.0)], num_idle_workers=1) == (COARSE, [2, 3, 1])
 
 
-CHUNKS = (16, 30, 60, 60, 60, 60)
-"""Frames of each chunk of a simulated sentence: 3.8 s."""
+CHUNKS = (18, 24, 36, 60, 60, 60)
+"""Frames of each chunk of a simulated sentence: 3.4 s."""
 STEP_S = {SEMANTIC: 0.0006, COARSE: 0.0008, FINE: 0.007, CODEC: 0.012}
 COMPANION_S = 0.0004
 PIECE_S = 0.007
