@@ -247,12 +247,13 @@ def _without_storage(config: CodecConfig) -> nn.ModuleDict:
 def _load(part: str, config: CodecConfig, weights: Mapping[str, Tensor], device: torch.device) -> nn.Module:
     """Encoder, quantizer or decoder with its weight norm folded in, ready for inference."""
     module = _without_storage(config)[part]
-    tensors = {name: _folded(weights, f"{part}.{name}") for name in module.state_dict()}
+    tensors = {name: folded_weight(weights, f"{part}.{name}") for name in module.state_dict()}
     module.load_state_dict(tensors, assign=True)
     return module.eval().requires_grad_(False).to(device)
 
 
-def _folded(weights: Mapping[str, Tensor], name: str) -> Tensor:
+def folded_weight(weights: Mapping[str, Tensor], name: str) -> Tensor:
+    """A tensor as it is used: its weight norm folded in, if it has one."""
     if f"{name}_v" not in weights:
         return weights[name]
     return torch._weight_norm(weights[f"{name}_v"], weights[f"{name}_g"], 0)

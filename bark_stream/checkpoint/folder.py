@@ -127,6 +127,10 @@ class _WithAverages(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor:
         return self._codec[self._books.get(name, name)]
 
+    def __contains__(self, name: object) -> bool:
+        # Without it, Mapping would make the tensor to find out.
+        return name in self._books or name in self._codec
+
     def __iter__(self) -> Iterator[str]:
         yield from self._codec
         yield from self._books

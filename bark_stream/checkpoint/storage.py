@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from safetensors.torch import save_file
@@ -78,24 +79,9 @@ class StoredWeights(Mapping[str, Tensor]):
     def with_tensor(self, name: str, tensor: Tensor) -> StoredWeights:
         """These weights with another tensor under a name that they know, stored as the one before was."""
         storage: Storage = "float32" if self.int8(name) is None else "int8"
-        return StoredWeights(_Over(self._packed, pack({name: tensor}, storage)), self._source)
-
-
-class _Over(Mapping[str, Tensor]):
-    """Some tensors in place of others of the same names, which are read only when they are asked for."""
-
-    def __init__(self, under: Mapping[str, Tensor], over: Mapping[str, Tensor]) -> None:
-        self._under = under
-        self._over = over
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self._over[name] if name in self._over else self._under[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._under)
-
-    def __len__(self) -> int:
-        return len(self._under)
+        return StoredWeights(
+            ChainMap(pack({name: tensor}, storage), cast(MutableMapping[str, Tensor], self._packed)), self._source
+        )
 
 
 def int8_matrix(weights: StateDict, name: str) -> Int8Matrix:

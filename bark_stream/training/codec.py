@@ -9,6 +9,7 @@ codes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -198,25 +199,38 @@ def fit_codebooks(quantizer: ResidualVectorQuantizer, rows: Tensor, rng: np.rand
 
     Args: rows: [N, D] latents, several for each code.
     """
-    residual = rows.clone()
-    for layer in quantizer.vq.layers:
+    parts = [slice(None)] * len(quantizer.vq.layers)
+    for layer, (centres, nearest) in zip(quantizer.vq.layers, residual_k_means(rows, parts, rng), strict=True):
         book = layer._codebook
-        centres = k_means(residual, rng)
-        nearest = nearest_rows(residual, centres)
         counts = torch.bincount(nearest, minlength=CODEBOOK_SIZE).float()
         usage = (counts / len(rows)).clamp(min=1 / len(rows)) * USUAL_FRAMES_PER_STEP
         book.embed.copy_(centres)
         book.cluster_size.copy_(usage)
         book.embed_avg.copy_(centres * usage[:, None])
         book.inited.fill_(1)
-        residual = residual - centres[nearest]
 
 
-def k_means(rows: Tensor, rng: np.random.Generator) -> Tensor:
+def residual_k_means(rows: Tensor, parts: Sequence[slice], rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Codebook after codebook, each fitted to what the ones before leave of its part of the latent, and 0 beside it: so
+    the plain nearest vector is the nearest in that part.
+
+    Args: rows: [N, D].
+    Returns: for each part, code vectors [CODEBOOK_SIZE, D] and [N] which of them each row takes.
+    """
+    residual = rows
+    for part in parts:
+        vectors = rows.new_zeros(CODEBOOK_SIZE, rows.shape[1])
+        vectors[:, part] = _k_means(residual[:, part].contiguous(), rng)
+        nearest = _nearest(residual, vectors)
+        yield vectors, nearest
+        residual = residual - vectors[nearest]
+
+
+def _k_means(rows: Tensor, rng: np.random.Generator) -> Tensor:
     """[N, D] -> [CODEBOOK_SIZE, D] centres; those that nothing is near to move to some row."""
     centres = rows[torch.from_numpy(rng.choice(len(rows), CODEBOOK_SIZE, replace=len(rows) < CODEBOOK_SIZE))]
     for _ in range(FIT_ITERATIONS):
-        nearest = nearest_rows(rows, centres)
+        nearest = _nearest(rows, centres)
         counts = torch.bincount(nearest, minlength=CODEBOOK_SIZE).float()
         sums = torch.zeros_like(centres).index_add_(0, nearest, rows)
         lonely = torch.from_numpy(rng.integers(0, len(rows), CODEBOOK_SIZE))
@@ -224,7 +238,7 @@ def k_means(rows: Tensor, rng: np.random.Generator) -> Tensor:
     return centres
 
 
-def nearest_rows(rows: Tensor, centres: Tensor) -> Tensor:
+def _nearest(rows: Tensor, centres: Tensor) -> Tensor:
     """[N, D], [M, D] -> [N] int64 index of the nearest centre."""
     parts = (rows[first : first + ROWS_AT_ONCE] for first in range(0, len(rows), ROWS_AT_ONCE))
     return torch.cat([torch.cdist(part, centres).argmin(1) for part in parts])
@@ -245,7 +259,7 @@ def restart_unused(quantizer: ResidualVectorQuantizer, rows: Tensor, rng: np.ran
             book.embed[dead] = chosen
             book.cluster_size[dead] = 10 * DEAD_USAGE
             book.embed_avg[dead] = chosen * 10 * DEAD_USAGE
-        residual = residual - book.embed[nearest_rows(residual, book.embed)]
+        residual = residual - book.embed[_nearest(residual, book.embed)]
 
 
 def _rows(latent: Tensor) -> Tensor:
@@ -261,7 +275,7 @@ def fold_loudness(state: dict[str, Tensor], *, factor: float = LOUDNESS) -> dict
     folded = {name: value.clone() for name, value in state.items() if not name.startswith("probe.")}
     folded["encoder.model.0.conv.conv.weight_g"] *= factor
     for part in ("weight_g", "bias"):
-        folded[f"decoder.model.{_last_layer(state)}.conv.conv.{part}"] /= factor
+        folded[last_convolution(state, "decoder") + part] /= factor
     return folded
 
 
@@ -286,8 +300,10 @@ def _books(state: dict[str, Tensor]) -> list[str]:
     return [f"quantizer.vq.layers.{layer}._codebook" for layer in layers]
 
 
-def _last_layer(state: dict[str, Tensor]) -> int:
-    return max(int(name.split(".")[2]) for name in state if name.startswith("decoder.model."))
+def last_convolution(state: dict[str, Tensor], part: str) -> str:
+    """What the names of the last convolution's tensors begin with, in the encoder or decoder."""
+    last = max(int(name.split(".")[2]) for name in state if name.startswith(f"{part}.model."))
+    return f"{part}.model.{last}.conv.conv."
 
 
 def pre_emphasised(sound: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ class DecoderTraining:
         true = sounds.float() * (LOUDNESS / 32768.0)
         made = self._model.decoder(latent)[:, 0]
         # A drawn phase is not the true one: to come near its waveform would be to fall silent.
-        drawn = len(codes) // 2
+        drawn = _num_drawn(codes)
         wave = F.mse_loss(pre_emphasised(made[drawn:]), pre_emphasised(true[drawn:]))
         mel = self._distance(made, true)
         return {
@@ -93,9 +93,14 @@ class DecoderTraining:
     def _heard(self, semantic: Tensor, codes: Tensor) -> Tensor:
         """[B, S] and [B, K, H + T] -> [B, K, T] what the decoder is given: half by both stages, a quarter by fine."""
         heard = codes.clone()
-        half, most = len(codes) // 2, len(codes) * 3 // 4
+        half, most = _num_drawn(codes), len(codes) * 3 // 4
         if self._coarse is not None:
             heard[:half] = self._coarse(semantic[:half], heard[:half], HISTORY_FRAMES)
         if self._fine is not None:
             heard[:most] = self._fine(heard[:most], HISTORY_FRAMES)
         return heard[..., HISTORY_FRAMES:]
+
+
+def _num_drawn(codes: Tensor) -> int:
+    """Rows of a batch, the first ones, that are for the coarse stage to make."""
+    return len(codes) // 2

@@ -16,16 +16,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bark_stream.codec import folded_weight
 from bark_stream.training.codec import (
-    CODEBOOK_SIZE,
     HOP_SAMPLES,
     LOUDNESS,
     NUM_CODEBOOKS,
     PROBED_MELS,
     CodecModel,
     Spectrum,
-    k_means,
-    nearest_rows,
+    last_convolution,
+    residual_k_means,
     with_codebooks,
 )
 
@@ -134,19 +134,12 @@ def find_turn(latents: Latents) -> Turn:
 def fit_split(turn: Turn, values: Tensor, rng: np.random.Generator) -> Tensor:
     """Codebooks of turned latents: the coarse ones of the envelope, the others of all that is left.
 
-    A code vector is 0 where its codebook does not look, so the plain nearest vector is the nearest in its part.
-
     Args: values: [N, D] latents, not yet turned.
     Returns: [K, 1024, D].
     """
-    residual = turn(values)
     parts = [slice(turn.num_envelope)] * NUM_ENVELOPE_CODEBOOKS
     parts += [slice(None)] * (NUM_CODEBOOKS - NUM_ENVELOPE_CODEBOOKS)
-    codebooks = torch.zeros(NUM_CODEBOOKS, CODEBOOK_SIZE, residual.shape[1])
-    for vectors, part in zip(codebooks, parts, strict=True):
-        vectors[:, part] = k_means(residual[:, part].contiguous(), rng)
-        residual = residual - vectors[nearest_rows(residual, vectors)]
-    return codebooks
+    return torch.stack([vectors for vectors, _ in residual_k_means(turn(values), parts, rng)])
 
 
 def turned_codec(state: dict[str, Tensor], turn: Turn, codebooks: Tensor) -> dict[str, Tensor]:
@@ -155,13 +148,12 @@ def turned_codec(state: dict[str, Tensor], turn: Turn, codebooks: Tensor) -> dic
     Args: codebooks: [K, 1024, D] of turned latents.
     """
     changed = with_codebooks(state, codebooks, SPLIT_USAGE)
-    last = max(int(name.split(".")[2]) for name in state if name.startswith("encoder.model."))
-    encoder, decoder = f"encoder.model.{last}.conv.conv.", "decoder.model.0.conv.conv."
+    encoder, decoder = last_convolution(state, "encoder"), "decoder.model.0.conv.conv."
     back = torch.linalg.inv(turn.matrix.double()).float()
-    weight = _plain_weight(state, encoder)
+    weight = folded_weight(state, encoder + "weight")
     _set_weight(changed, encoder, torch.einsum("oi,ick->ock", turn.matrix, weight))
     changed[encoder + "bias"] = turn.matrix @ (state[encoder + "bias"] - turn.mean)
-    weight = _plain_weight(state, decoder)
+    weight = folded_weight(state, decoder + "weight")
     _set_weight(changed, decoder, torch.einsum("oik,ij->ojk", weight, back))
     changed[decoder + "bias"] = state[decoder + "bias"] + torch.einsum("oik,i->o", weight, turn.mean)
     probe = state["probe.weight"][..., 0]
@@ -192,18 +184,6 @@ def _root(matrix: Tensor) -> Tensor:
     return root
 
 
-def _plain_weight(state: dict[str, Tensor], layer: str) -> Tensor:
-    """[C_out, C_in, kernel] of a convolution with weight norm."""
-    direction = state[layer + "weight_v"]
-    return state[layer + "weight_g"] * direction / _norms(direction)
-
-
 def _set_weight(state: dict[str, Tensor], layer: str, weight: Tensor) -> None:
     state[layer + "weight_v"] = weight.contiguous()
-    state[layer + "weight_g"] = _norms(weight)
-
-
-def _norms(weight: Tensor) -> Tensor:
-    """[C_out, 1, 1]"""
-    norms: Tensor = torch.linalg.vector_norm(weight, dim=(1, 2), keepdim=True)
-    return norms
+    state[layer + "weight_g"] = torch.linalg.vector_norm(weight, dim=(1, 2), keepdim=True)

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -23,7 +22,7 @@ from bark_stream.config import ModelConfig
 from bark_stream.errors import CheckpointError
 from bark_stream.training.codec import LOUDNESS, fold_loudness, set_usage
 from bark_stream.training.mini import mini_config
-from bark_stream.training.run import CHECKPOINT
+from bark_stream.training.run import CHECKPOINT, read_weights
 from bark_stream.training.semantic_tokens import SemanticVocabulary, vocabulary_table
 from bark_stream.training.stages import RUNS, codec_weights, workspace_streams
 from bark_stream.training.streams import Stream
@@ -77,8 +76,7 @@ def run_weights(run: Path) -> dict[str, Tensor]:
     path = run / CHECKPOINT
     if not path.exists():
         raise CheckpointError(str(path), "does not exist; train this part first")
-    weights: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")["model"]
-    return {name: tensor for name, tensor in weights.items() if not name.startswith("probe.")}
+    return {name: tensor for name, tensor in read_weights(run).items() if not name.startswith("probe.")}
 
 
 def weights_to_start_from(model: str, part: str) -> dict[str, Tensor]:

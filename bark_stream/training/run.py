@@ -10,7 +10,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,10 +137,21 @@ def learning_rate(step: int, config: RunConfig) -> float:
 
 
 def save(model: nn.Module, optimiser: torch.optim.Optimizer, step: int, folder: Path) -> None:
-    """Write the checkpoint whole or not at all."""
+    """Write what a run goes on from."""
+    write_checkpoint({"step": step, "model": model.state_dict(), "optimiser": optimiser.state_dict()}, folder)
+
+
+def write_checkpoint(contents: Mapping[str, Any], folder: Path) -> None:
+    """The folder's checkpoint, written whole or not at all."""
     partial = folder / ("." + CHECKPOINT + ".part")
-    torch.save({"step": step, "model": model.state_dict(), "optimiser": optimiser.state_dict()}, partial)
+    torch.save(dict(contents), partial)
     os.replace(partial, folder / CHECKPOINT)
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights in the folder's checkpoint, which must be there."""
+    weights: dict[str, Tensor] = torch.load(folder / CHECKPOINT, weights_only=True, map_location="cpu")["model"]
+    return weights
 
 
 def resume(model: nn.Module, optimiser: torch.optim.Optimizer | None, folder: Path) -> int:

@@ -6,7 +6,6 @@ A workspace is a folder: `shards/` (what was read aloud), `streams/<codec>/` (co
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,15 @@ from bark_stream.training.decoder import DecoderTraining
 from bark_stream.training.envelope import find_turn, fit_split, listen, turned_codec
 from bark_stream.training.fine import FineRemake, FineTraining, FineTrainingConfig, init_fine
 from bark_stream.training.mini import NUM_SEMANTIC, mini_config
-from bark_stream.training.run import CHECKPOINT, Progress, RunConfig, StepFunction, train
+from bark_stream.training.run import (
+    CHECKPOINT,
+    Progress,
+    RunConfig,
+    StepFunction,
+    read_weights,
+    train,
+    write_checkpoint,
+)
 from bark_stream.training.semantic import SemanticTraining, SemanticTrainingConfig, init_semantic
 from bark_stream.training.semantic_encoder import SemanticEncoderTraining
 from bark_stream.training.shards import Clip, read_shard, read_shards
@@ -130,7 +137,7 @@ def split_codec(workspace: Path, seed: int = 1) -> None:
     What follows uses that codec; the run it was made of stays as it is.
     Raises: CheckpointError if there is no trained codec or no sound.
     """
-    weights = torch.load(_existing(workspace / RUNS / "codec" / CHECKPOINT), weights_only=True)["model"]
+    weights = read_weights(_trained(workspace / RUNS / "codec"))
     model = CodecModel(mini_config().codec.num_filters)
     model.load_state_dict(weights)
     model.eval()
@@ -145,9 +152,7 @@ def split_codec(workspace: Path, seed: int = 1) -> None:
     turn = find_turn(latents)
     folder = workspace / RUNS / SPLIT
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / ("." + CHECKPOINT + ".part")
-    torch.save({"model": turned_codec(weights, turn, fit_split(turn, latents.values, rng))}, partial)
-    os.replace(partial, folder / CHECKPOINT)
+    write_checkpoint({"model": turned_codec(weights, turn, fit_split(turn, latents.values, rng))}, folder)
 
 
 def encode_workspace(
@@ -196,11 +201,8 @@ def codec_weights(workspace: Path) -> dict[str, Tensor]:
 
     Raises: CheckpointError if there is none.
     """
-    path = workspace / RUNS / "decoder" / CHECKPOINT
-    weights: dict[str, Tensor] = torch.load(path if path.exists() else _frozen_codec(workspace), weights_only=True)[
-        "model"
-    ]
-    return weights
+    run = workspace / RUNS / "decoder"
+    return read_weights(run if (run / CHECKPOINT).exists() else _frozen_codec(workspace))
 
 
 def codebooks(workspace: Path) -> Tensor:
@@ -212,7 +214,7 @@ def codebooks(workspace: Path) -> Tensor:
 
 def _decoder(workspace: Path, config: ModelConfig) -> Part:
     model = CodecModel(config.codec.num_filters)
-    model.load_state_dict(torch.load(_frozen_codec(workspace), weights_only=True)["model"])
+    model.load_state_dict(read_weights(_frozen_codec(workspace)))
     streams, sounds = [], []
     for path in sorted(streams_folder(workspace).glob("*.npz")):
         clips = list(read_shard(workspace / SHARDS / path.name))
@@ -246,10 +248,11 @@ def _coarse_remake(workspace: Path, config: ModelConfig) -> CoarseRemake | None:
 
 
 def _load_if_trained(model: nn.Module, workspace: Path, part: str) -> bool:
-    path = workspace / RUNS / part / CHECKPOINT
-    if path.exists():
-        model.load_state_dict(torch.load(path, weights_only=True)["model"])
-    return path.exists()
+    run = workspace / RUNS / part
+    is_trained = (run / CHECKPOINT).exists()
+    if is_trained:
+        model.load_state_dict(read_weights(run))
+    return is_trained
 
 
 def _sound_shards(workspace: Path) -> list[Path]:
@@ -267,15 +270,15 @@ def _clips(workspace: Path, kinds: tuple[str, ...]) -> list[Clip]:
 
 
 def _frozen_codec(workspace: Path) -> Path:
-    """The checkpoint whose encoder and codebooks made the codes.
+    """The run whose encoder and codebooks made the codes.
 
     Raises: CheckpointError if there is none.
     """
-    split = workspace / RUNS / SPLIT / CHECKPOINT
-    return split if split.exists() else _existing(workspace / RUNS / "codec" / CHECKPOINT)
+    split = workspace / RUNS / SPLIT
+    return split if (split / CHECKPOINT).exists() else _trained(workspace / RUNS / "codec")
 
 
-def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise CheckpointError(str(path), "does not exist; run the steps before this one first")
-    return path
+def _trained(run: Path) -> Path:
+    if not (run / CHECKPOINT).exists():
+        raise CheckpointError(str(run / CHECKPOINT), "does not exist; run the steps before this one first")
+    return run
