@@ -47,6 +47,10 @@ class CoarseTrainingConfig:
     """Windows that begin with a sentence, without history."""
     max_corrupted: float = 0.3
     """Largest share of input frames replaced by random codes."""
+    own_share: float = 0.5
+    """Batches in which some input frames hold what the model itself would have drawn."""
+    max_own: float = 0.6
+    """Largest share of such frames in a batch."""
     min_lookahead_tokens: int = 8
     """Fewest semantic tokens visible beyond the window's end."""
     whole_padding_share: float = 0.2
@@ -58,10 +62,17 @@ class CoarseTraining:
     """Losses of coarse training, step by step."""
 
     def __init__(
-        self, model: CausalGPT, streams: list[Stream], config: ModelConfig, training: CoarseTrainingConfig
+        self,
+        model: CausalGPT,
+        streams: list[Stream],
+        config: ModelConfig,
+        training: CoarseTrainingConfig,
+        codebooks: Tensor,
     ) -> None:
+        """`codebooks`: [K, 1024, D] the codec's code vectors."""
         self._model = model
         self._config = config
+        self._codebooks = codebooks
         self._training = training
         self._streams = streams
         self._weights = shares(streams, np.array([len(s.semantic) for s in streams], np.float64))
@@ -76,7 +87,12 @@ class CoarseTraining:
         semantic = torch.from_numpy(np.stack([r[0] for r in rows]))
         inputs = torch.from_numpy(np.stack([r[1] for r in rows]))
         targets = torch.from_numpy(np.stack([r[2] for r in rows]))
-        hidden = _hidden(self._model, config, semantic, self._slots(semantic, rng), inputs)
+        slots = self._slots(semantic, rng)
+        if rng.random() < training.own_share:
+            codes = torch.from_numpy(np.stack([r[3] for r in rows]))
+            where = torch.from_numpy(rng.random(codes[:, 0].shape) < rng.random() * training.max_own)
+            inputs, targets = self.mix_own(semantic, slots, inputs, targets, codes, where)
+        hidden = _hidden(self._model, config, semantic, slots, inputs)
         size, first = config.codec.codebook_size, config.semantic.vocab_size
         entropies = []
         for codebook in range(config.coarse.num_codebooks):
@@ -94,6 +110,38 @@ class CoarseTraining:
         loss = torch.stack(entropies).mean()
         return {"loss": loss} | {f"codebook_{i}": e for i, e in enumerate(entropies)}
 
+    @torch.no_grad()
+    def mix_own(
+        self, semantic: Tensor, slots: Tensor, inputs: Tensor, targets: Tensor, codes: Tensor, where: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Inputs and targets in which some frames begin with what the model itself would draw.
+
+        What follows in such a frame, as input and as target, is then what comes nearest to the true sound: a mistake
+        is mended as far as it can be. Scheduled sampling with all draws at once (Duckworth et al., 2019), but with
+        targets that know of the draw.
+
+        Args:
+            semantic: [B, S] int64.
+            slots: [N] those of the S slots that are laid.
+            inputs, targets: [B, T * 2] int64, flattened, codebook offsets added; targets below 0 are none.
+            codes: [B, K, T] int64 all true codes.
+            where: [B, T] bool.
+        """
+        config, num_codebooks = self._config, self._config.coarse.num_codebooks
+        hidden = _hidden(self._model, config, semantic, slots, inputs)
+        where = where & (targets[:, ::num_codebooks] >= 0)
+        own = _draw(self._model, config, hidden[:, ::num_codebooks], 0)[where]
+        left = torch.stack([book[codes[:, k]] for k, book in enumerate(self._codebooks)]).sum(0)[where]
+        inputs, targets = inputs.clone(), targets.clone()
+        for codebook, vectors in enumerate(self._codebooks[:num_codebooks]):
+            start = config.semantic.vocab_size + codebook * len(vectors)
+            if codebook:
+                own = torch.cdist(left, vectors).argmin(1)
+                targets[:, codebook::num_codebooks][where] = start + own
+            inputs[:, codebook::num_codebooks][where] = start + own
+            left = left - vectors[own]
+        return inputs, targets
+
     def _slots(self, semantic: Tensor, rng: np.random.Generator) -> Tensor:
         """Semantic slots of a batch: mostly those in use and a few pads, now and then all."""
         num_slots = semantic.shape[1]
@@ -103,10 +151,9 @@ class CoarseTraining:
         pads = rng.choice(np.arange(used, num_slots), min(num_slots - used, int(rng.integers(1, 9))), replace=False)
         return torch.cat([torch.arange(used), torch.from_numpy(np.sort(pads))])
 
-    def _window(
-        self, num_frames: int, lookahead: int, rng: np.random.Generator
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """One row: semantic slice [S], coarse inputs [L], coarse targets [L] (-1 where there is nothing to learn)."""
+    def _window(self, num_frames: int, lookahead: int, rng: np.random.Generator) -> tuple[npt.NDArray[np.int64], ...]:
+        """One row: semantic slice [S], coarse inputs [L], coarse targets [L] (-1 where there is nothing to learn), and
+        all true codes [K, T]."""
         config, training = self._config, self._training
         stream = self._streams[int(rng.choice(len(self._streams), p=self._weights))]
         frames_per_token = config.coarse.rate_hz / config.semantic.rate_hz
@@ -117,7 +164,8 @@ class CoarseTraining:
             first = int(rng.integers(0, max(1, len(stream.semantic) - 60)))
             jitter = int(rng.integers(-1, 2))
         first_frame = max(0, round(first * frames_per_token) + jitter)
-        codes = stream.codes[: config.coarse.num_codebooks, first_frame : first_frame + num_frames].astype(np.int64)
+        true = stream.codes[:, first_frame : first_frame + num_frames].astype(np.int64)
+        codes = true[: config.coarse.num_codebooks]
         visible = math.ceil(num_frames / frames_per_token) + lookahead
         slots = config.coarse.max_semantic_tokens
         known = stream.semantic[first : first + min(visible, slots)].astype(np.int64)
@@ -130,7 +178,10 @@ class CoarseTraining:
         missing = num_frames - codes.shape[1]
         inputs = self._flat(np.pad(corrupted, ((0, 0), (0, missing))))
         targets = self._flat(codes)
-        return semantic, inputs, np.pad(targets, (0, missing * len(codes)), constant_values=-1)
+        # What follows a random code of the same frame has no right answer.
+        targets.reshape(-1, len(codes))[hit, 1:] = -1
+        targets = np.pad(targets, (0, missing * len(codes)), constant_values=-1)
+        return semantic, inputs, targets, np.pad(true, ((0, 0), (0, missing)))
 
     def _flat(self, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """[K, T] -> [T * K] with the rows of each codebook."""
@@ -140,7 +191,7 @@ class CoarseTraining:
 
 
 class CoarseRemake:
-    """Codes as the coarse stage makes them from semantic tokens, each drawn after the true ones before it.
+    """Codes as the coarse stage makes them from semantic tokens, each frame's drawn after the true frames before it.
 
     So they stay in step with the true sound, and whoever learns from them learns which mistakes the stage makes.
     """
@@ -159,19 +210,26 @@ class CoarseRemake:
             first_frame: of those to be drawn.
         Returns: [B, K, T] int64, a copy; codebooks of the fine stage as they were.
         """
-        config, size = self._config, self._config.codec.codebook_size
+        config = self._config
         num_codebooks = config.coarse.num_codebooks
-        offsets = config.semantic.vocab_size + size * torch.arange(num_codebooks)
+        offsets = config.semantic.vocab_size + config.codec.codebook_size * torch.arange(num_codebooks)
         made = codes.clone()
-        flat = (codes[:, :num_codebooks].transpose(1, 2) + offsets).flatten(1)
-        hidden = _hidden(self._model, config, semantic, torch.arange(semantic.shape[1]), flat)
         for codebook in range(num_codebooks):
-            start = config.semantic.vocab_size + codebook * size
+            # A codebook goes on from what was drawn before it in the same frame.
+            flat = (made[:, :num_codebooks].transpose(1, 2) + offsets).flatten(1)
+            hidden = _hidden(self._model, config, semantic, torch.arange(semantic.shape[1]), flat)
             wanted = hidden[:, first_frame * num_codebooks + codebook :: num_codebooks]
-            logits = self._model.logits(wanted, slice(start, start + size)) / config.sampling.waveform_temperature
-            drawn = torch.distributions.Categorical(logits=logits).sample()  # type: ignore[no-untyped-call]
-            made[:, codebook, first_frame:] = drawn
+            made[:, codebook, first_frame:] = _draw(self._model, config, wanted, codebook)
         return made
+
+
+def _draw(model: CausalGPT, config: ModelConfig, hidden: Tensor, codebook: int) -> Tensor:
+    """[B, T, C] states -> [B, T] codes of one codebook, as warm as the stage draws them."""
+    start = config.semantic.vocab_size + codebook * config.codec.codebook_size
+    logits = model.logits(hidden, slice(start, start + config.codec.codebook_size))
+    logits = logits / config.sampling.waveform_temperature
+    drawn: Tensor = torch.distributions.Categorical(logits=logits).sample()  # type: ignore[no-untyped-call]
+    return drawn
 
 
 def _hidden(model: CausalGPT, config: ModelConfig, semantic: Tensor, slots: Tensor, codes: Tensor) -> Tensor:

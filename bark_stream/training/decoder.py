@@ -28,7 +28,7 @@ HISTORY_FRAMES = 64
 class DecoderTraining:
     """Losses of the decoder alone, from codes that no longer change, so that the stages can learn beside it.
 
-    Some codes are true, some as the fine stage makes them of true coarse ones, some as both stages make them: the
+    Most codes are as both stages make them, some as the fine stage makes them of true coarse ones, some true: the
     decoder learns which codebooks to believe, and to smooth over the mistakes that it will hear.
     """
 
@@ -91,16 +91,16 @@ class DecoderTraining:
         return semantic, codes, np.pad(sound, (0, self._num_frames * HOP_SAMPLES - len(sound)))
 
     def _heard(self, semantic: Tensor, codes: Tensor) -> Tensor:
-        """[B, S] and [B, K, H + T] -> [B, K, T] what the decoder is given: half by both stages, a quarter by fine."""
+        """[B, S] and [B, K, H + T] -> [B, K, T] what the decoder is given: six of eight by both stages, one by fine."""
         heard = codes.clone()
-        half, most = _num_drawn(codes), len(codes) * 3 // 4
+        drawn, filled = _num_drawn(codes), len(codes) * 7 // 8
         if self._coarse is not None:
-            heard[:half] = self._coarse(semantic[:half], heard[:half], HISTORY_FRAMES)
+            heard[:drawn] = self._coarse(semantic[:drawn], heard[:drawn], HISTORY_FRAMES)
         if self._fine is not None:
-            heard[:most] = self._fine(heard[:most], HISTORY_FRAMES)
+            heard[:filled] = self._fine(heard[:filled], HISTORY_FRAMES)
         return heard[..., HISTORY_FRAMES:]
 
 
 def _num_drawn(codes: Tensor) -> int:
     """Rows of a batch, the first ones, that are for the coarse stage to make."""
-    return len(codes) // 2
+    return len(codes) * 3 // 4

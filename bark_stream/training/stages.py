@@ -117,9 +117,10 @@ def build_part(part: str, workspace: Path) -> Part:
             return Part(model=gpt, step=step)
         case "coarse":
             gpt = CausalGPT(config.coarse.transformer)
-            init_coarse(gpt, config, codebooks(workspace), seed=1)
+            vectors = codebooks(workspace)
+            init_coarse(gpt, config, vectors, seed=1)
             streams = workspace_streams(workspace)
-            return Part(model=gpt, step=CoarseTraining(gpt, streams, config, CoarseTrainingConfig()))
+            return Part(model=gpt, step=CoarseTraining(gpt, streams, config, CoarseTrainingConfig(), vectors))
         case "fine":
             fine = FineGPT(config.fine.transformer, num_codebooks=config.fine.num_codebooks, num_codebooks_given=1)
             init_fine(fine, codebooks(workspace), seed=1)

@@ -33,19 +33,19 @@ class Stream:
     """First semantic token of each sentence."""
 
 
-STRANGERS_SHARE = 0.4
+STRANGERS_SHARE = 0.3
 """How often a stage hears speakers that are not voices of the model, where there are any."""
 
 
 def shares(streams: Sequence[Stream], num_frames: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """[N] how often to draw each stream: every voice alike, a voice's own streams by length; all others together as
-    STRANGERS_SHARE of all, by length.
+    """[N] how often to draw each stream: every voice alike (but none that was read little, lest it be learned by heart),
+    a voice's own streams by length; all others together as STRANGERS_SHARE of all, by length.
 
     Args: num_frames: [N] of each stream, from 0.
     """
     voices = np.array([VOICES.index(s.speaker) if s.speaker in VOICES else len(VOICES) for s in streams])
     totals = np.bincount(voices, num_frames, minlength=len(VOICES) + 1)
-    drawn = num_frames / np.maximum(1.0, totals[voices])
+    drawn = num_frames / np.maximum(np.median(totals[:-1]) / 2, totals[voices]).clip(1.0)
     strange = voices == len(VOICES)
     for part, share in ((strange, STRANGERS_SHARE), (~strange, 1 - STRANGERS_SHARE)):
         drawn[part] *= share / max(drawn[part].sum(), 1e-9)

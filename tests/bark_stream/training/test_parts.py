@@ -16,7 +16,7 @@ from bark_stream.coarse import CoarseStage
 from bark_stream.codec import Codec
 from bark_stream.errors import CheckpointError, ConfigError
 from bark_stream.training import codec as codec_training
-from bark_stream.training.coarse import CoarseRemake, init_coarse
+from bark_stream.training.coarse import CoarseRemake, CoarseTraining, CoarseTrainingConfig, init_coarse
 from bark_stream.training.codec import CodecModel, fit_codebooks, fold_loudness, restart_unused
 from bark_stream.training.export import export_mini, run_weights, weights_to_start_from
 from bark_stream.training.fine import FineRemake
@@ -25,6 +25,7 @@ from bark_stream.training.run import CURVE
 from bark_stream.training.shards import Clip, read_shards, write_shard
 from bark_stream.training.stages import (
     PARTS,
+    codebooks,
     default_pace,
     encode_workspace,
     split_codec,
@@ -125,7 +126,35 @@ def test_coarse_codes_are_remade_as_the_stage_would_make_them(workspace: Path) -
     stage.open_window(run, 2)
     while run.is_window_open:
         stage.step([run])
-    assert stage.codes(run, 30)[0, 0] == made[0, 0, 30]
+    assert stage.codes(run, 30)[:, 0].tolist() == made[0, :2, 30].tolist()
+
+
+def test_own_coarse_codes_are_followed_by_what_mends_them(workspace: Path) -> None:
+    """The first code is the model's, the second the nearest to what is left of the true sound; all else stays."""
+    config = mini_config()
+    sure = dataclasses.replace(config, sampling=dataclasses.replace(config.sampling, waveform_temperature=1e-6))
+    model = CausalGPT(config.coarse.transformer, config.coarse_rows)
+    model.load_state_dict(run_weights(workspace / "runs" / "coarse"))
+    streams, vectors = workspace_streams(workspace), codebooks(workspace)
+    training = CoarseTraining(model, streams, sure, CoarseTrainingConfig(), vectors)
+    codes = torch.from_numpy(streams[3].codes[None, :, :40].astype(np.int64))
+    slots = torch.arange(config.coarse.max_semantic_tokens)
+    semantic = torch.from_numpy(streams[3].semantic[None, : len(slots)].astype(np.int64))
+    starts = config.semantic.vocab_size + config.codec.codebook_size * torch.arange(2)
+    true = (codes[:, :2] + starts[:, None]).transpose(1, 2).flatten(1)
+    where = torch.zeros(1, 40, dtype=torch.bool)
+    where[0, 30] = True
+    inputs, targets = training.mix_own(semantic, slots, true, true, codes, where)
+    first, second = (inputs[0, 60:62] - starts).tolist()
+
+    assert first == int(CoarseRemake(model, sure)(semantic, codes, 30)[0, 0, 30])
+    left = sum(book[codes[0, k, 30]] for k, book in enumerate(vectors)) - vectors[0, first]
+    assert second == int((vectors[1] - left).norm(dim=1).argmin())
+    assert targets[0, 60] == true[0, 60]
+    assert targets[0, 61] == inputs[0, 61]
+    for made in (inputs, targets):
+        made[0, 60:62] = true[0, 60:62]
+        assert torch.equal(made, true)
 
 
 def _fine(workspace: Path) -> FineGPT:
