@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -21,8 +25,23 @@ from bark_stream.training.codec import (
 from bark_stream.training.fine import FineRemake
 from bark_stream.training.streams import Stream, shares
 
-HISTORY_FRAMES = 64
+HISTORY_FRAMES = 32
 """Of true codes, before those that the decoder learns from."""
+MADE_FRAMES = 192
+"""Frames that the stages make in one go: what the decoder learns from is cut out of them."""
+REFRESH_STEPS = 16
+"""The stages make a batch of windows once in so many steps, which costs more than all of these steps."""
+MAX_KEPT_BATCHES = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Windows:
+    """Codes as the decoder is to hear them, and the true sound."""
+
+    codes: Tensor
+    """[B, K, MADE_FRAMES] int64."""
+    sounds: Tensor
+    """[B, MADE_FRAMES * 320] int16."""
 
 
 class DecoderTraining:
@@ -52,15 +71,17 @@ class DecoderTraining:
         self._fine, self._coarse = fine, coarse
         self._distance = LogMelDistance()
         self._num_frames = training.crop_samples // HOP_SAMPLES
-        lengths = [max(0, s.codes.shape[1] - HISTORY_FRAMES - self._num_frames - 2) for s in streams]
+        lengths = [max(0, s.codes.shape[1] - HISTORY_FRAMES - MADE_FRAMES - 2) for s in streams]
         self._weights = shares(streams, np.array(lengths, np.float64))
+        self._kept: deque[_Windows] = deque(maxlen=MAX_KEPT_BATCHES)
 
     def __call__(self, step: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """Losses of one step: loss, log-mel distance, waveform error."""
-        rows = [self._crop(rng) for _ in range(self._training.batch_size)]
-        semantic, codes, sounds = (torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
+        if not self._kept or step % REFRESH_STEPS == 0:
+            self._kept.append(self._windows(rng))
+        codes, sounds = (torch.stack(column) for column in zip(*self._crops(rng), strict=True))
         with torch.no_grad():
-            latent = self._model.quantizer.decode(self._heard(semantic, codes).transpose(0, 1))
+            latent = self._model.quantizer.decode(codes.transpose(0, 1))
         true = sounds.float() * (LOUDNESS / 32768.0)
         made = self._model.decoder(latent)[:, 0]
         # A drawn phase is not the true one: to come near its waveform would be to fall silent.
@@ -73,13 +94,26 @@ class DecoderTraining:
             "wave": wave,
         }
 
-    def _crop(
+    def _crops(self, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """Codes [K, T] and sound [T * 320], row by row of what is kept: a row's number says how it was made."""
+        for row in range(self._training.batch_size):
+            windows = self._kept[int(rng.integers(len(self._kept)))]
+            first = int(rng.integers(MADE_FRAMES - self._num_frames + 1))
+            last = first + self._num_frames
+            yield windows.codes[row, :, first:last], windows.sounds[row, first * HOP_SAMPLES : last * HOP_SAMPLES]
+
+    def _windows(self, rng: np.random.Generator) -> _Windows:
+        rows = [self._window(rng) for _ in range(self._training.batch_size)]
+        semantic, codes, sounds = (torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))
+        return _Windows(codes=self._heard(semantic, codes), sounds=sounds)
+
+    def _window(
         self, rng: np.random.Generator
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int16]]:
         """Semantic tokens [S], codes [K, H + T] from the same moment on, and the sound [T * 320] of the last T."""
         index = int(rng.choice(len(self._streams), p=self._weights))
         stream = self._streams[index]
-        num_frames = HISTORY_FRAMES + self._num_frames
+        num_frames = HISTORY_FRAMES + MADE_FRAMES
         ratio = self._config.coarse.rate_hz / self._config.semantic.rate_hz
         token = int(rng.integers(0, int((stream.codes.shape[1] - num_frames) / ratio)))
         first = round(token * ratio)
@@ -88,7 +122,7 @@ class DecoderTraining:
         semantic = np.pad(known, (0, slots - len(known)), constant_values=self._config.coarse.semantic_pad_token)
         codes = stream.codes[:, first : first + num_frames].astype(np.int64)
         sound = self._sounds[index][(first + HISTORY_FRAMES) * HOP_SAMPLES : (first + num_frames) * HOP_SAMPLES]
-        return semantic, codes, np.pad(sound, (0, self._num_frames * HOP_SAMPLES - len(sound)))
+        return semantic, codes, np.pad(sound, (0, MADE_FRAMES * HOP_SAMPLES - len(sound)))
 
     def _heard(self, semantic: Tensor, codes: Tensor) -> Tensor:
         """[B, S] and [B, K, H + T] -> [B, K, T] what the decoder is given: six of eight by both stages, one by fine."""

@@ -38,8 +38,8 @@ STRANGERS_SHARE = 0.3
 
 
 def shares(streams: Sequence[Stream], num_frames: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """[N] how often to draw each stream: every voice alike (but none that was read little, lest it be learned by heart),
-    a voice's own streams by length; all others together as STRANGERS_SHARE of all, by length.
+    """[N] how often to draw each stream: every voice alike, a voice's own streams by length (one with little to read is
+    drawn less, lest it be learned by heart); all others together as STRANGERS_SHARE of all, by length.
 
     Args: num_frames: [N] of each stream, from 0.
     """
