@@ -40,8 +40,8 @@ class CoarseTrainingConfig:
     """What a step of coarse training sees."""
 
     batch_size: int = 8
-    min_frames: int = 60
-    max_frames: int = 180
+    min_frames: int = 90
+    max_frames: int = 220
     """Frames of a window, history included; every one is a target."""
     fresh_share: float = 0.15
     """Windows that begin with a sentence, without history."""

@@ -19,7 +19,7 @@ from bark_stream.training.semantic_tokens import TOKEN_RATE_HZ, SemanticVocabula
 from bark_stream.training.shards import Clip, write_shard
 from bark_stream.training.sounds import render_sound
 from bark_stream.training.teacher import SAMPLE_RATE_HZ, FloatArray, IntArray, Teacher
-from bark_stream.training.voices import FIRST_STRANGER, SPEAKERS, render, speaker_of
+from bark_stream.training.voices import FIRST_STRANGER, VOICES, render, speaker_of
 
 CLIPS_PER_SHARD = 100
 TEXTS_PER_SPELLING_SHARD = 2000
@@ -78,7 +78,7 @@ def _speakers(kind: str, shard: int, rng: np.random.Generator) -> Iterator[int]:
         elif kind == "strangers":
             yield FIRST_STRANGER + shard * CLIPS_PER_SHARD + run
         else:
-            yield 0 if rng.random() < 0.2 else int(rng.integers(len(SPEAKERS)))
+            yield VOICES[0 if rng.random() < 0.2 else int(rng.integers(len(VOICES)))]
 
 
 def _clips(corpus: Corpus, reader: Reader, rng: np.random.Generator, speakers: Iterator[int]) -> list[Clip]:
