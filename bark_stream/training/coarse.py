@@ -131,7 +131,8 @@ class CoarseTraining:
         hidden = _hidden(self._model, config, semantic, slots, inputs)
         where = where & (targets[:, ::num_codebooks] >= 0)
         own = _draw(self._model, config, hidden[:, ::num_codebooks], 0)[where]
-        left = torch.stack([book[codes[:, k]] for k, book in enumerate(self._codebooks)]).sum(0)[where]
+        chosen = codes.transpose(0, 1)[:, where]  # [K, N]
+        left = torch.stack([book[code] for book, code in zip(self._codebooks, chosen, strict=True)]).sum(0)
         inputs, targets = inputs.clone(), targets.clone()
         for codebook, vectors in enumerate(self._codebooks[:num_codebooks]):
             start = config.semantic.vocab_size + codebook * len(vectors)
@@ -167,10 +168,7 @@ class CoarseTraining:
         true = stream.codes[:, first_frame : first_frame + num_frames].astype(np.int64)
         codes = true[: config.coarse.num_codebooks]
         visible = math.ceil(num_frames / frames_per_token) + lookahead
-        slots = config.coarse.max_semantic_tokens
-        known = stream.semantic[first : first + min(visible, slots)].astype(np.int64)
-        semantic = np.full(slots, config.coarse.semantic_pad_token, np.int64)
-        semantic[: len(known)] = known
+        semantic = semantic_slice(stream, first, config, visible)
         corrupted = codes.copy()
         rate = rng.random() * training.max_corrupted
         hit: npt.NDArray[np.bool_] = np.asarray(rng.random(codes.shape[1]) < rate)
@@ -188,6 +186,15 @@ class CoarseTraining:
         offsets = self._config.semantic.vocab_size + self._config.codec.codebook_size * np.arange(len(codes))
         flat: npt.NDArray[np.int64] = (codes + offsets[:, None]).T.reshape(-1)
         return flat
+
+
+def semantic_slice(
+    stream: Stream, first: int, config: ModelConfig, num_visible: int | None = None
+) -> npt.NDArray[np.int64]:
+    """[S] the semantic slots of a window that begins at a token: those after it, or the first so many, then pads."""
+    slots = config.coarse.max_semantic_tokens
+    known = stream.semantic[first:][:num_visible][:slots].astype(np.int64)
+    return np.pad(known, (0, slots - len(known)), constant_values=config.coarse.semantic_pad_token)
 
 
 class CoarseRemake:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bark_stream.config import ModelConfig
-from bark_stream.training.coarse import CoarseRemake
+from bark_stream.training.coarse import CoarseRemake, semantic_slice
 from bark_stream.training.codec import (
     HOP_SAMPLES,
     LOUDNESS,
@@ -30,7 +30,7 @@ HISTORY_FRAMES = 32
 MADE_FRAMES = 192
 """Frames that the stages make in one go: what the decoder learns from is cut out of them."""
 REFRESH_STEPS = 16
-"""The stages make a batch of windows once in so many steps, which costs more than all of these steps."""
+"""The stages make a batch of windows once in so many steps: it costs as much as nine of them."""
 MAX_KEPT_BATCHES = 16
 
 
@@ -117,9 +117,7 @@ class DecoderTraining:
         ratio = self._config.coarse.rate_hz / self._config.semantic.rate_hz
         token = int(rng.integers(0, int((stream.codes.shape[1] - num_frames) / ratio)))
         first = round(token * ratio)
-        slots = self._config.coarse.max_semantic_tokens
-        known = stream.semantic[token : token + slots].astype(np.int64)
-        semantic = np.pad(known, (0, slots - len(known)), constant_values=self._config.coarse.semantic_pad_token)
+        semantic = semantic_slice(stream, token, self._config)
         codes = stream.codes[:, first : first + num_frames].astype(np.int64)
         sound = self._sounds[index][(first + HISTORY_FRAMES) * HOP_SAMPLES : (first + num_frames) * HOP_SAMPLES]
         return semantic, codes, np.pad(sound, (0, MADE_FRAMES * HOP_SAMPLES - len(sound)))

@@ -156,6 +156,9 @@ def test_own_coarse_codes_are_followed_by_what_mends_them(workspace: Path) -> No
         made[0, 60:62] = true[0, 60:62]
         assert torch.equal(made, true)
 
+    for made in training.mix_own(semantic, slots, true, true, codes, torch.zeros_like(where)):
+        assert torch.equal(made, true)
+
 
 def _fine(workspace: Path) -> FineGPT:
     config = mini_config()
