@@ -342,12 +342,16 @@ class FineGPT(nn.Module):
             first_frame: of those whose logits are wanted.
         Returns: [B, T - first_frame, V] float32.
         """
+        head = self.lm_heads[codebook - self.num_codebooks_given]
+        hidden = self.hidden(codebook, codes, first_frame=first_frame)
+        return F.linear(hidden, cast(Tensor, head.weight)[:num_codes]).float()
+
+    def hidden(self, codebook: int, codes: Tensor, *, first_frame: int = 0) -> Tensor:
+        """What the codebooks up to `codebook` say of each frame: [B, T, K] int64 -> [B, T - first_frame, C]."""
         wtes = cast(nn.ModuleList, self.transformer["wtes"])
         x = cast(Tensor, sum(wtes[k](codes[..., k]) for k in range(codebook + 1)))
         x = x + self.transformer["wpe"](torch.arange(codes.shape[1], device=codes.device))
-        hidden = self._blocks(x, _attend_whole(is_causal=False), first_frame)
-        head = self.lm_heads[codebook - self.num_codebooks_given]
-        return F.linear(hidden, cast(Tensor, head.weight)[:num_codes]).float()
+        return self._blocks(x, _attend_whole(is_causal=False), first_frame)
 
     def _blocks(self, x: Tensor, attend: Attend, first_frame: int) -> Tensor:
         if self.layers is not None:

@@ -4,7 +4,7 @@
     finetune          any model and a folder of recordings with texts -> a model folder, by LoRA or in full
     pairs             a folder of recordings with texts -> shards, read by an existing model's encoders
     split             the codec's codebooks -> envelope first, then what is left
-    codec, encode, decoder, semantic, coarse, fine, semantic_encoder
+    codec, encode, decoder, semantic, coarse, latent_mean, fine, semantic_encoder
     export            the newest checkpoints -> a model folder
 
 Every step goes on where it was stopped. The needed packages come with the extra `train`.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bark_stream.training.run import Progress
 
 FINETUNED = ("semantic", "coarse", "fine")
-PARTS = ("codec", "decoder", "semantic", "coarse", "fine", "semantic_encoder")
+PARTS = ("codec", "decoder", "semantic", "coarse", "latent_mean", "fine", "semantic_encoder")
 
 
 def add_parser(subparsers: Any) -> None:

@@ -221,24 +221,24 @@ def residual_k_means(rows: Tensor, parts: Sequence[slice], rng: np.random.Genera
     for part in parts:
         vectors = rows.new_zeros(CODEBOOK_SIZE, rows.shape[1])
         vectors[:, part] = _k_means(residual[:, part].contiguous(), rng)
-        nearest = _nearest(residual, vectors)
-        yield vectors, nearest
-        residual = residual - vectors[nearest]
+        met = nearest(residual, vectors)
+        yield vectors, met
+        residual = residual - vectors[met]
 
 
 def _k_means(rows: Tensor, rng: np.random.Generator) -> Tensor:
     """[N, D] -> [CODEBOOK_SIZE, D] centres; those that nothing is near to move to some row."""
     centres = rows[torch.from_numpy(rng.choice(len(rows), CODEBOOK_SIZE, replace=len(rows) < CODEBOOK_SIZE))]
     for _ in range(FIT_ITERATIONS):
-        nearest = _nearest(rows, centres)
-        counts = torch.bincount(nearest, minlength=CODEBOOK_SIZE).float()
-        sums = torch.zeros_like(centres).index_add_(0, nearest, rows)
+        met = nearest(rows, centres)
+        counts = torch.bincount(met, minlength=CODEBOOK_SIZE).float()
+        sums = torch.zeros_like(centres).index_add_(0, met, rows)
         lonely = torch.from_numpy(rng.integers(0, len(rows), CODEBOOK_SIZE))
         centres = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], rows[lonely])
     return centres
 
 
-def _nearest(rows: Tensor, centres: Tensor) -> Tensor:
+def nearest(rows: Tensor, centres: Tensor) -> Tensor:
     """[N, D], [M, D] -> [N] int64 index of the nearest centre."""
     parts = (rows[first : first + ROWS_AT_ONCE] for first in range(0, len(rows), ROWS_AT_ONCE))
     return torch.cat([torch.cdist(part, centres).argmin(1) for part in parts])
@@ -259,7 +259,7 @@ def restart_unused(quantizer: ResidualVectorQuantizer, rows: Tensor, rng: np.ran
             book.embed[dead] = chosen
             book.cluster_size[dead] = 10 * DEAD_USAGE
             book.embed_avg[dead] = chosen * 10 * DEAD_USAGE
-        residual = residual - book.embed[_nearest(residual, book.embed)]
+        residual = residual - book.embed[nearest(residual, book.embed)]
 
 
 def _rows(latent: Tensor) -> Tensor:

@@ -31,7 +31,9 @@ MADE_FRAMES = 192
 """Frames that the stages make in one go: what the decoder learns from is cut out of them."""
 REFRESH_STEPS = 16
 """The stages make a batch of windows once in so many steps: it costs as much as nine of them."""
-MAX_KEPT_BATCHES = 16
+MAX_KEPT_BATCHES = 24
+SETTLING_FRAMES = 8
+"""First frames of a crop, from which the decoder's memory fills: they are made, and not judged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,8 +49,8 @@ class _Windows:
 class DecoderTraining:
     """Losses of the decoder alone, from codes that no longer change, so that the stages can learn beside it.
 
-    Most codes are as both stages make them, some as the fine stage makes them of true coarse ones, some true: the
-    decoder learns which codebooks to believe, and to smooth over the mistakes that it will hear.
+    Half of the codes are as both stages make them, a third as the fine stage makes them of true coarse ones, some
+    true: the decoder learns which codebooks to believe, and to smooth over the mistakes that it will hear.
     """
 
     def __init__(
@@ -82,11 +84,12 @@ class DecoderTraining:
         codes, sounds = (torch.stack(column) for column in zip(*self._crops(rng), strict=True))
         with torch.no_grad():
             latent = self._model.quantizer.decode(codes.transpose(0, 1))
-        true = sounds.float() * (LOUDNESS / 32768.0)
-        made = self._model.decoder(latent)[:, 0]
-        # A drawn phase is not the true one: to come near its waveform would be to fall silent.
-        drawn = _num_drawn(codes)
-        wave = F.mse_loss(pre_emphasised(made[drawn:]), pre_emphasised(true[drawn:]))
+        settled = slice(SETTLING_FRAMES * HOP_SAMPLES, None)
+        true = sounds[:, settled].float() * (LOUDNESS / 32768.0)
+        made = self._model.decoder(latent)[:, 0, settled]
+        # Codes that are made do not tell the phase: to come near the waveform would be to fall silent.
+        _, filled = _num_made(codes)
+        wave = F.mse_loss(pre_emphasised(made[filled:]), pre_emphasised(true[filled:])) * (1 - filled / len(codes))
         mel = self._distance(made, true)
         return {
             "loss": self._training.wave_weight * wave + self._training.mel_weight * mel,
@@ -123,9 +126,9 @@ class DecoderTraining:
         return semantic, codes, np.pad(sound, (0, MADE_FRAMES * HOP_SAMPLES - len(sound)))
 
     def _heard(self, semantic: Tensor, codes: Tensor) -> Tensor:
-        """[B, S] and [B, K, H + T] -> [B, K, T] what the decoder is given: six of eight by both stages, one by fine."""
+        """[B, S] and [B, K, H + T] -> [B, K, T] what the decoder is given: three of six by both stages, two by fine."""
         heard = codes.clone()
-        drawn, filled = _num_drawn(codes), len(codes) * 7 // 8
+        drawn, filled = _num_made(codes)
         if self._coarse is not None:
             heard[:drawn] = self._coarse(semantic[:drawn], heard[:drawn], HISTORY_FRAMES)
         if self._fine is not None:
@@ -133,6 +136,6 @@ class DecoderTraining:
         return heard[..., HISTORY_FRAMES:]
 
 
-def _num_drawn(codes: Tensor) -> int:
-    """Rows of a batch, the first ones, that are for the coarse stage to make."""
-    return len(codes) * 3 // 4
+def _num_made(codes: Tensor) -> tuple[int, int]:
+    """Rows of a batch, the first ones, that are for the coarse and for the fine stage to make."""
+    return len(codes) // 2, len(codes) * 5 // 6

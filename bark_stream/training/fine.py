@@ -1,11 +1,12 @@
 """Training of the fine stage: the codebooks above the coarse ones, one at a time, seen from both sides.
 
-Windows are short and long, padded and not, with and without history, because streaming uses all of these. Knows
-no text.
+What it is to make is given: true codes, or those nearest to their mean (`latent_mean`). Windows are short and long,
+padded and not, with and without history, because streaming uses all of these. Knows no text.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,60 +35,87 @@ class FineTrainingConfig:
     """Rows that begin with unknown codes."""
     max_corrupted: float = 0.15
     """Largest share of frames whose given codes are partly random, as drawn ones are."""
+    true_history_share: float = 0.5
+    """Histories of true codes, as a voice's are; the others are as the stage itself would have made them."""
+
+    def draw_length(self, rng: np.random.Generator) -> int:
+        """Frames of a window; short ones as often as long ones."""
+        return int(np.exp(rng.uniform(np.log(self.min_frames), np.log(self.max_frames))))
+
+
+class Windows:
+    """Draws windows of codes: every voice alike, long streams more often than short ones."""
+
+    def __init__(self, streams: list[Stream], training: FineTrainingConfig) -> None:
+        self._streams = [s for s in streams if s.codes.shape[1] > training.min_frames]
+        self._weights = shares(self._streams, np.array([s.codes.shape[1] for s in self._streams], np.float64))
+
+    def draw(self, num_frames: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """[T, K] codes; the last frame goes on where a stream is shorter."""
+        codes = self._streams[int(rng.choice(len(self._streams), p=self._weights))].codes
+        first = int(rng.integers(0, max(1, codes.shape[1] - num_frames)))
+        window = codes[:, first : first + num_frames].T.astype(np.int64)
+        return np.pad(window, ((0, num_frames - len(window)), (0, 0)), mode="edge")
 
 
 class FineTraining:
     """Losses of fine training, step by step."""
 
     def __init__(
-        self, model: FineGPT, streams: list[Stream], config: ModelConfig, training: FineTrainingConfig
+        self,
+        model: FineGPT,
+        streams: list[Stream],
+        config: ModelConfig,
+        training: FineTrainingConfig,
+        wanted: Callable[[Tensor], Tensor] = lambda codes: codes,
     ) -> None:
+        """Args: wanted: true codes [B, T, K] -> the codes that are to be made; the coarse ones stay."""
         self._model = model
         self._config = config
         self._training = training
-        self._streams = [s for s in streams if s.codes.shape[1] > training.min_frames]
-        self._weights = shares(self._streams, np.array([s.codes.shape[1] for s in self._streams], np.float64))
+        self._wanted = wanted
+        self._windows = Windows(streams, training)
 
     def __call__(self, step: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """Losses of one step: loss, and the share of codes that are right."""
         training, config = self._training, self._config
         codebook = int(rng.integers(config.coarse.num_codebooks, config.fine.num_codebooks))
-        num_frames = int(np.exp(rng.uniform(np.log(training.min_frames), np.log(training.max_frames))))
-        width = num_frames
+        num_frames = width = training.draw_length(rng)
         if rng.random() < training.padded_share:
             width = min(config.fine.window_frames, num_frames + int(rng.integers(1, 2 * num_frames)))
-        rows = [self._row(codebook, num_frames, rng) for _ in range(max(1, training.frames_per_step // width))]
+        num_rows = max(1, training.frames_per_step // width)
+        true = np.stack([self._windows.draw(num_frames, rng) for _ in range(num_rows)])
+        wanted = self._wanted(torch.from_numpy(true)).numpy()
+        rows = [self._row(codebook, *codes, rng) for codes in zip(true, wanted, strict=True)]
         padding = ((0, width - num_frames), (0, 0))
         pad = config.codebook_pad
         codes = torch.from_numpy(np.stack([np.pad(r[0], padding, constant_values=pad) for r in rows]))
-        targets = torch.from_numpy(np.stack([np.pad(r[1], padding[0], constant_values=-1) for r in rows]))
+        targets = torch.from_numpy(np.stack([np.pad(r[1], padding[0], constant_values=-1) for r in rows])).flatten()
         logits = self._model(codebook, codes, num_codes=config.codec.codebook_size).flatten(0, 1)
-        wanted = targets.flatten()
-        loss = F.cross_entropy(logits, wanted, ignore_index=-1)
+        loss = F.cross_entropy(logits, targets, ignore_index=-1)
         with torch.no_grad():
-            right = (logits.argmax(-1) == wanted)[wanted >= 0].float().mean()
+            right = (logits.argmax(-1) == targets)[targets >= 0].float().mean()
         return {"loss": loss, "right": right}
 
     def _row(
-        self, codebook: int, num_frames: int, rng: np.random.Generator
+        self,
+        codebook: int,
+        true: npt.NDArray[np.int64],
+        wanted: npt.NDArray[np.int64],
+        rng: np.random.Generator,
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Codes [T, K] as the model would find them, and targets [T], -1 in the history."""
         config, training = self._config, self._training
-        stream = self._streams[int(rng.choice(len(self._streams), p=self._weights))]
-        first = int(rng.integers(0, max(1, stream.codes.shape[1] - num_frames)))
-        codes = stream.codes[:, first : first + num_frames].T.astype(np.int64)
-        num_known = 0 if rng.random() < training.no_history_share else int(rng.integers(0, max(1, len(codes) - 8)))
-        targets = codes[:, codebook].copy()
+        num_known = 0 if rng.random() < training.no_history_share else int(rng.integers(0, max(1, len(true) - 8)))
+        targets = wanted[:, codebook].copy()
         targets[:num_known] = -1
-        seen = codes.copy()
+        seen = wanted.copy()
+        if rng.random() < training.true_history_share:
+            seen[:num_known] = true[:num_known]
         seen[num_known:, codebook:] = config.codebook_pad
         hit = rng.random(seen[:, :codebook].shape) < rng.random() * training.max_corrupted
         seen[:, :codebook][hit] = rng.integers(0, config.codec.codebook_size, int(hit.sum()))
-        missing = num_frames - len(codes)
-        return (
-            np.pad(seen, ((0, missing), (0, 0)), constant_values=config.codebook_pad),
-            np.pad(targets, (0, missing), constant_values=-1),
-        )
+        return seen, targets
 
 
 class FineRemake:

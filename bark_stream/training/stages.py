@@ -18,10 +18,11 @@ from bark_stream.cloning.mel_encoder import MelEncoder, MelEncoderConfig
 from bark_stream.config import ModelConfig
 from bark_stream.errors import CheckpointError, ConfigError
 from bark_stream.training.coarse import CoarseRemake, CoarseTraining, CoarseTrainingConfig, init_coarse
-from bark_stream.training.codec import SAMPLE_RATE_HZ, CodecModel, CodecTraining, CodecTrainingConfig
+from bark_stream.training.codec import HOP_SAMPLES, SAMPLE_RATE_HZ, CodecModel, CodecTraining, CodecTrainingConfig
 from bark_stream.training.decoder import DecoderTraining
 from bark_stream.training.envelope import find_turn, fit_split, listen, turned_codec
 from bark_stream.training.fine import FineRemake, FineTraining, FineTrainingConfig, init_fine
+from bark_stream.training.latent_mean import LatentMean, LatentMeanTraining
 from bark_stream.training.mini import NUM_SEMANTIC, mini_config
 from bark_stream.training.run import (
     CHECKPOINT,
@@ -38,10 +39,11 @@ from bark_stream.training.shards import Clip, read_shard, read_shards
 from bark_stream.training.streams import Stream, encode_shard, group_clips, read_streams, sound_of_tokens
 from bark_stream.transformer import CausalGPT, FineGPT
 
-PARTS = ("codec", "decoder", "semantic", "coarse", "fine", "semantic_encoder")
+PARTS = ("codec", "decoder", "semantic", "coarse", "latent_mean", "fine", "semantic_encoder")
 SOUND_KINDS = ("speech", "expressive", "strangers", "pairs")
 TEXT_KINDS = ("alignment", "expressive_alignment", "pairs")
 SPELLING_KIND = "spelling"
+DECODER_CROP_FRAMES = 56
 SHARDS, STREAMS, RUNS = "shards", "streams", "runs"
 SPLIT = "split"
 SPLIT_SHARDS, SPLIT_CLIPS, SPLIT_CLIP_S = 30, 240, 4
@@ -52,6 +54,7 @@ _PACES = {
     "decoder": RunConfig(num_steps=4000, learning_rate=1e-3, betas=(0.9, 0.99), clip_norm=5.0, weight_decay=0.0),
     "semantic": RunConfig(num_steps=6000, learning_rate=2e-3, weight_decay=0.02),
     "coarse": RunConfig(num_steps=4000, learning_rate=2e-3, weight_decay=0.02),
+    "latent_mean": RunConfig(num_steps=700, learning_rate=1.5e-3, weight_decay=0.02),
     "fine": RunConfig(num_steps=3000, learning_rate=2e-3, weight_decay=0.02),
     "semantic_encoder": RunConfig(num_steps=1500, learning_rate=2e-3, weight_decay=0.01),
 }
@@ -121,11 +124,18 @@ def build_part(part: str, workspace: Path) -> Part:
             init_coarse(gpt, config, vectors, seed=1)
             streams = workspace_streams(workspace)
             return Part(model=gpt, step=CoarseTraining(gpt, streams, config, CoarseTrainingConfig(), vectors))
+        case "latent_mean":
+            mean, streams = LatentMean(config, codebooks(workspace)), workspace_streams(workspace)
+            return Part(model=mean, step=LatentMeanTraining(mean, streams, config, FineTrainingConfig()))
         case "fine":
             fine = FineGPT(config.fine.transformer, num_codebooks=config.fine.num_codebooks, num_codebooks_given=1)
-            init_fine(fine, codebooks(workspace), seed=1)
+            vectors = codebooks(workspace)
+            init_fine(fine, vectors, seed=1)
             streams = workspace_streams(workspace)
-            return Part(model=fine, step=FineTraining(fine, streams, config, FineTrainingConfig()))
+            known = LatentMean(config, vectors)
+            # Without it, as when an existing model is fine-tuned, true codes are what is to be made.
+            wanted = (known.codes,) if _load_if_trained(known, workspace, "latent_mean") else ()
+            return Part(model=fine, step=FineTraining(fine, streams, config, FineTrainingConfig(), *wanted))
         case _:
             encoder = MelEncoder(MelEncoderConfig(num_classes=NUM_SEMANTIC))
             clips = [c for kind in SOUND_KINDS[:-1] for c in read_shards(workspace / SHARDS, kind)]
@@ -229,7 +239,7 @@ def _decoder(workspace: Path, config: ModelConfig) -> Part:
         streams,
         sounds,
         config,
-        CodecTrainingConfig(batch_size=8),
+        CodecTrainingConfig(batch_size=6, crop_samples=DECODER_CROP_FRAMES * HOP_SAMPLES),
         fine=_fine_remake(workspace, config),
         coarse=_coarse_remake(workspace, config),
     )

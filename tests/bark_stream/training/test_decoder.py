@@ -47,7 +47,7 @@ def test_decoder_is_compared_with_the_sound_of_its_codes() -> None:
         starts=np.zeros(1, np.int32),
     )
     sound = np.repeat(frames, HOP_SAMPLES).astype(np.int16)
-    config = CodecTrainingConfig(batch_size=8)
+    config = CodecTrainingConfig(batch_size=6)
     training = DecoderTraining(_Codec(), [stream], [sound], mini_config(), config)
     rng = np.random.default_rng(1)
     for step in range(40):

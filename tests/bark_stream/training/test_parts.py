@@ -19,7 +19,8 @@ from bark_stream.training import codec as codec_training
 from bark_stream.training.coarse import CoarseRemake, CoarseTraining, CoarseTrainingConfig, init_coarse
 from bark_stream.training.codec import CodecModel, fit_codebooks, fold_loudness, restart_unused
 from bark_stream.training.export import export_mini, run_weights, weights_to_start_from
-from bark_stream.training.fine import FineRemake
+from bark_stream.training.fine import FineRemake, FineTraining, FineTrainingConfig
+from bark_stream.training.latent_mean import LatentMean
 from bark_stream.training.mini import NUM_SEMANTIC, mini_config
 from bark_stream.training.run import CURVE
 from bark_stream.training.shards import Clip, read_shards, write_shard
@@ -158,6 +159,44 @@ def test_own_coarse_codes_are_followed_by_what_mends_them(workspace: Path) -> No
 
     for made in training.mix_own(semantic, slots, true, true, codes, torch.zeros_like(where)):
         assert torch.equal(made, true)
+
+
+def test_fine_codes_are_those_nearest_to_what_the_coarse_ones_tell(workspace: Path) -> None:
+    """Each upper code is the nearest to what is left of the mean; upper codes of the recording make no difference."""
+    config = mini_config()
+    mean = LatentMean(config, torch.randn(8, 1024, 128)).eval()
+    torch.nn.init.normal_(mean.out.weight)
+    true = torch.from_numpy(workspace_streams(workspace)[3].codes.T[None, :40].astype(np.int64))
+    made = mean.codes(true)
+    assert torch.equal(made[..., :2], true[..., :2])
+    left = mean(true).detach()[0, 17]
+    for codebook in range(2, 8):
+        vectors = mean.vectors[codebook]
+        assert int(made[0, 17, codebook]) == int((vectors - left).norm(dim=1).argmin())
+        left = left - vectors[made[0, 17, codebook]]
+    other = true.clone()
+    other[..., 2:] = (true[..., 2:] + 1) % config.codec.codebook_size
+    assert torch.equal(mean.codes(other), made)
+
+
+def test_fine_stage_is_taught_the_codes_that_are_wanted(workspace: Path) -> None:
+    """A stage that always says the wanted code makes no mistake, whatever the recording has there."""
+    config = mini_config()
+
+    class Sure(FineGPT):
+        def forward(self, codebook: int, codes: torch.Tensor, **_: object) -> torch.Tensor:
+            return (
+                20.0 * torch.nn.functional.one_hot(torch.full(codes.shape[:2], 7), config.codec.codebook_size).float()
+            )
+
+    def sevens(codes: torch.Tensor) -> torch.Tensor:
+        return torch.cat([codes[..., :2], torch.full_like(codes[..., 2:], 7)], -1)
+
+    model = Sure(config.fine.transformer, num_codebooks=8, num_codebooks_given=1)
+    for wanted, right in ((sevens, True), (lambda codes: codes, False)):
+        training = FineTraining(model, workspace_streams(workspace), config, FineTrainingConfig(), wanted)
+        shares = [float(training(step, np.random.default_rng(step))["right"]) for step in range(8)]
+        assert all((share == 1.0) == right for share in shares)
 
 
 def _fine(workspace: Path) -> FineGPT:
