@@ -19,7 +19,7 @@ from bark_stream.training.finetune_losses import FinetuneBatch
 NUM_SENTENCES = 10
 TEXT = "The kitchen light is now on. My sister is coming to visit us next weekend."
 CONFIG = FinetuneConfig(
-    num_steps=60,
+    num_steps=160,
     learning_rate=3e-3,
     stages=("coarse", "fine"),
     batch=FinetuneBatch(num_rows=2, fine_frames=160, alone_share=0.6),
