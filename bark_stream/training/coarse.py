@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bark_stream.config import ModelConfig
+from bark_stream.training.codec import sum_of_vectors
 from bark_stream.training.gpt import forward_at, init_gpt
 from bark_stream.training.semantic_tokens import SemanticVocabulary
 from bark_stream.training.streams import Stream, shares
@@ -131,8 +132,7 @@ class CoarseTraining:
         hidden = _hidden(self._model, config, semantic, slots, inputs)
         where = where & (targets[:, ::num_codebooks] >= 0)
         own = _draw(self._model, config, hidden[:, ::num_codebooks], 0)[where]
-        chosen = codes.transpose(0, 1)[:, where]  # [K, N]
-        left = torch.stack([book[code] for book, code in zip(self._codebooks, chosen, strict=True)]).sum(0)
+        left = sum_of_vectors(self._codebooks, codes.transpose(0, 1)[:, where])
         inputs, targets = inputs.clone(), targets.clone()
         for codebook, vectors in enumerate(self._codebooks[:num_codebooks]):
             start = config.semantic.vocab_size + codebook * len(vectors)

@@ -238,6 +238,11 @@ def _k_means(rows: Tensor, rng: np.random.Generator) -> Tensor:
     return centres
 
 
+def sum_of_vectors(vectors: Tensor, codes: Tensor) -> Tensor:
+    """The latent that codes stand for: [K, 1024, D] and [K', ...] int64 of the first K' codebooks -> [..., D]."""
+    return torch.stack([book[code] for book, code in zip(vectors, codes, strict=False)]).sum(0)
+
+
 def nearest(rows: Tensor, centres: Tensor) -> Tensor:
     """[N, D], [M, D] -> [N] int64 index of the nearest centre."""
     parts = (rows[first : first + ROWS_AT_ONCE] for first in range(0, len(rows), ROWS_AT_ONCE))

@@ -30,7 +30,7 @@ HISTORY_FRAMES = 32
 MADE_FRAMES = 192
 """Frames that the stages make in one go: what the decoder learns from is cut out of them."""
 REFRESH_STEPS = 16
-"""The stages make a batch of windows once in so many steps: it costs as much as nine of them."""
+"""The stages make a batch of windows once in so many steps, since that costs several of them."""
 MAX_KEPT_BATCHES = 24
 SETTLING_FRAMES = 8
 """First frames of a crop, from which the decoder's memory fills: they are made, and not judged."""

@@ -58,6 +58,12 @@ class Windows:
         return np.pad(window, ((0, num_frames - len(window)), (0, 0)), mode="edge")
 
 
+def corrupt(codes: npt.NDArray[np.int64], max_share: float, num_codes: int, rng: np.random.Generator) -> None:
+    """Makes a share of the codes random, in place, as drawn ones may be."""
+    hit = rng.random(codes.shape) < rng.random() * max_share
+    codes[hit] = rng.integers(0, num_codes, int(hit.sum()))
+
+
 class FineTraining:
     """Losses of fine training, step by step."""
 
@@ -67,7 +73,7 @@ class FineTraining:
         streams: list[Stream],
         config: ModelConfig,
         training: FineTrainingConfig,
-        wanted: Callable[[Tensor], Tensor] = lambda codes: codes,
+        wanted: Callable[[Tensor], Tensor],
     ) -> None:
         """Args: wanted: true codes [B, T, K] -> the codes that are to be made; the coarse ones stay."""
         self._model = model
@@ -113,8 +119,7 @@ class FineTraining:
         if rng.random() < training.true_history_share:
             seen[:num_known] = true[:num_known]
         seen[num_known:, codebook:] = config.codebook_pad
-        hit = rng.random(seen[:, :codebook].shape) < rng.random() * training.max_corrupted
-        seen[:, :codebook][hit] = rng.integers(0, config.codec.codebook_size, int(hit.sum()))
+        corrupt(seen[:, :codebook], training.max_corrupted, config.codec.codebook_size, rng)
         return seen, targets
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from bark_stream.config import ModelConfig
-from bark_stream.training.codec import DIMENSION, nearest
-from bark_stream.training.fine import FineTrainingConfig, Windows, init_fine
+from bark_stream.training.codec import DIMENSION, nearest, sum_of_vectors
+from bark_stream.training.fine import FineTrainingConfig, Windows, corrupt, init_fine
 from bark_stream.training.streams import Stream
 from bark_stream.transformer import FineGPT
 
@@ -75,13 +75,9 @@ class LatentMeanTraining:
         num_rows = max(1, self._training.frames_per_step // num_frames)
         true = np.stack([self._windows.draw(num_frames, rng) for _ in range(num_rows)])
         seen = true.copy()
-        hit = rng.random(seen[..., : self._num_coarse].shape) < rng.random() * MAX_WRONG
-        seen[..., : self._num_coarse][hit] = rng.integers(0, self._num_codes, int(hit.sum()))
-        missing = self._latent(true) - self._latent(seen[..., : self._num_coarse])
-        error = (self._model(torch.from_numpy(seen)) - missing).square().sum(-1).mean()
+        corrupt(seen[..., : self._num_coarse], MAX_WRONG, self._num_codes, rng)
+        codes, vectors = torch.from_numpy(seen), self._model.vectors
+        missing = sum_of_vectors(vectors, torch.from_numpy(true).movedim(-1, 0))
+        missing = missing - sum_of_vectors(vectors, codes[..., : self._num_coarse].movedim(-1, 0))
+        error = (self._model(codes) - missing).square().sum(-1).mean()
         return {"loss": ERROR_WEIGHT * error, "no_guess": ERROR_WEIGHT * missing.square().sum(-1).mean()}
-
-    def _latent(self, codes: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Tensor:
-        """[B, T, K'] -> [B, T, D] sum of the vectors."""
-        vectors = self._model.vectors
-        return torch.stack([vectors[k][torch.from_numpy(codes[..., k])] for k in range(codes.shape[-1])]).sum(0)

@@ -44,6 +44,7 @@ SOUND_KINDS = ("speech", "expressive", "strangers", "pairs")
 TEXT_KINDS = ("alignment", "expressive_alignment", "pairs")
 SPELLING_KIND = "spelling"
 DECODER_CROP_FRAMES = 56
+"""Those included in which the decoder's memory fills."""
 SHARDS, STREAMS, RUNS = "shards", "streams", "runs"
 SPLIT = "split"
 SPLIT_SHARDS, SPLIT_CLIPS, SPLIT_CLIP_S = 30, 240, 4
@@ -132,10 +133,10 @@ def build_part(part: str, workspace: Path) -> Part:
             vectors = codebooks(workspace)
             init_fine(fine, vectors, seed=1)
             streams = workspace_streams(workspace)
-            known = LatentMean(config, vectors)
-            # Without it, as when an existing model is fine-tuned, true codes are what is to be made.
-            wanted = (known.codes,) if _load_if_trained(known, workspace, "latent_mean") else ()
-            return Part(model=fine, step=FineTraining(fine, streams, config, FineTrainingConfig(), *wanted))
+            mean = LatentMean(config, vectors)
+            # Before there is one, as when an existing model is fine-tuned, true codes are what is to be made.
+            wanted = mean.codes if _load_if_trained(mean, workspace, "latent_mean") else torch.clone
+            return Part(model=fine, step=FineTraining(fine, streams, config, FineTrainingConfig(), wanted))
         case _:
             encoder = MelEncoder(MelEncoderConfig(num_classes=NUM_SEMANTIC))
             clips = [c for kind in SOUND_KINDS[:-1] for c in read_shards(workspace / SHARDS, kind)]
