@@ -250,9 +250,14 @@ class ModelConfig:
         )
 
     @property
+    def frames_per_semantic(self) -> float:
+        """Codec frames that are heard with one semantic token: 75 / 49.9 in Bark."""
+        return self.coarse.rate_hz / self.semantic.rate_hz
+
+    @property
     def coarse_tokens_per_semantic(self) -> float:
         """Coarse tokens for one semantic token: 75 / 49.9 · 2 in Bark (generation.py, semantic_to_coarse_ratio)."""
-        return self.coarse.rate_hz / self.semantic.rate_hz * self.coarse.num_codebooks
+        return self.frames_per_semantic * self.coarse.num_codebooks
 
     @property
     def coarse_rows(self) -> slice:

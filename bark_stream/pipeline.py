@@ -165,7 +165,7 @@ class Pipeline:
     def prompt(self, run: SentenceRun) -> Voice | None:
         """What a run has made so far, as a history prompt; None before the first frame."""
         num_frames = run.num_frames
-        num_semantic = min(len(run.semantic.tokens), round(num_frames * self._semantic_per_frame))
+        num_semantic = min(len(run.semantic.tokens), round(num_frames / self.config.frames_per_semantic))
         if not num_semantic:
             return None
         codes = run.codes
@@ -176,7 +176,7 @@ class Pipeline:
         """The state after a finished run."""
         spoken = self.prompt(run)
         # The fine stage looks back furthest, and no stage further.
-        longest = int(self.config.fine.max_history_frames * self._semantic_per_frame)
+        longest = int(self.config.fine.max_history_frames / self.config.frames_per_semantic)
         return SpeechState(
             voice=run.state.voice,
             last=run.state.last if spoken is None else spoken.tail(longest, self.config),
@@ -185,10 +185,6 @@ class Pipeline:
             num_sentences=run.state.num_sentences + 1,
             num_samples=run.state.num_samples + run.num_samples,
         )
-
-    @property
-    def _semantic_per_frame(self) -> float:
-        return self.config.coarse.num_codebooks / self.config.coarse_tokens_per_semantic
 
     def _num_coarse_frames(self, run: SentenceRun) -> int:
         return len(run.coarse.tokens) // self.config.coarse.num_codebooks

@@ -94,7 +94,7 @@ class Voice:
         ):
             if values.size and not 0 <= values.min() <= values.max() < limit:
                 raise self._bad(f"{part} holds values from {values.min()} to {values.max()}, not 0 to {limit - 1}")
-        ratio = config.coarse.rate_hz / config.semantic.rate_hz
+        ratio = config.frames_per_semantic
         # Suno compares to one decimal; a clip of a few tokens misses that although the coarse stage made it so.
         if round(num_frames / num_tokens, 1) != round(ratio, 1) and num_frames != math.floor(num_tokens * ratio):
             raise self._bad(f"{num_frames} frames do not go with {num_tokens} semantic tokens (ratio {ratio:.3f})")
@@ -106,7 +106,7 @@ class Voice:
         """The last `num_semantic_tokens` and the frames that are heard with them; all of it when it is no longer."""
         if num_semantic_tokens >= len(self.semantic):
             return self
-        num_frames = round(num_semantic_tokens * config.coarse.rate_hz / config.semantic.rate_hz)
+        num_frames = round(num_semantic_tokens * config.frames_per_semantic)
         return Voice(
             self.name,
             self.semantic[len(self.semantic) - num_semantic_tokens :],

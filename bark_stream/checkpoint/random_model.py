@@ -115,7 +115,7 @@ def _random_codec(network: nn.Module, generator: torch.Generator) -> dict[str, T
 
 def _random_voice(config: ModelConfig, random: np.random.Generator) -> Voice:
     num_tokens = config.semantic.max_history_tokens * 5 // 4
-    num_frames = int(num_tokens * config.coarse.rate_hz / config.semantic.rate_hz)
+    num_frames = int(num_tokens * config.frames_per_semantic)
     fine = random.integers(0, config.codec.codebook_size, (config.fine.num_codebooks, num_frames))
     return voice_from_arrays(
         VOICE,

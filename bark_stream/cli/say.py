@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from bark_stream.audio_file import AudioWriter, audio_format, check_target
 from bark_stream.cli import say_file
-from bark_stream.cli.own_voices import add_voices_argument, own_voices
-from bark_stream.cli.speaking import temperatures, warn_of_stand_in
+from bark_stream.cli.own_voices import add_voices_argument
+from bark_stream.cli.speaking import load_to_speak, temperatures, warn_of_stand_in
 from bark_stream.config import ChunkPolicy, SamplingConfig
 from bark_stream.errors import ConfigError, EmptyText, OutputError
 from bark_stream.events import Chunk, Event
@@ -104,17 +104,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     # Only now the seconds that torch and a model take: everything above fails at once.
     started = time.perf_counter()
-    from bark_stream.bark import load
     from bark_stream.long_form.read_aloud import tags_of
-    from bark_stream.threads import use_threads
 
-    bark = load(
-        arguments.model,
-        precision=arguments.precision,
-        device=arguments.device,
-        voices=own_voices(arguments).folder,
-    )
-    use_threads(bark.config)
+    bark = load_to_speak(arguments)
     load_s = time.perf_counter() - started
     warn_of_stand_in(bark)
     voice = bark.voice(arguments.voice or bark.config.default_voice)

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bark_stream import __version__
-from bark_stream.cli.own_voices import own_voices
-from bark_stream.cli.speaking import temperatures, warn_of_stand_in
+from bark_stream.cli.speaking import load_to_speak, temperatures, warn_of_stand_in
 from bark_stream.config import ChunkPolicy
 from bark_stream.errors import ConfigError
 from bark_stream.long_form.captions import CaptionFormat
@@ -54,18 +53,10 @@ def run(arguments: argparse.Namespace, output: str | None, policy: ChunkPolicy) 
     text_sha256 = _digest(arguments.file)
 
     # Only now the seconds that torch and a model take: everything above fails at once.
-    from bark_stream.bark import load
     from bark_stream.long_form.read_aloud import Manner, read_aloud
     from bark_stream.long_form.workspace import Workspace
-    from bark_stream.threads import use_threads
 
-    bark = load(
-        arguments.model,
-        precision=arguments.precision,
-        device=arguments.device,
-        voices=own_voices(arguments).folder,
-    )
-    use_threads(bark.config)
+    bark = load_to_speak(arguments)
     casting = _Casting(bark, arguments.voice, cast)
     warn_of_stand_in(bark)
     manner = Manner(

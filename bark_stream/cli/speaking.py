@@ -7,10 +7,30 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bark_stream.cli.own_voices import own_voices
 from bark_stream.config import SamplingConfig
 
 if TYPE_CHECKING:
     from bark_stream.bark import Bark
+
+
+def load_to_speak(arguments: argparse.Namespace) -> Bark:
+    """The model that was asked for, with one's own voices.
+
+    Raises: CheckpointError, UnknownModel, ConfigError.
+    """
+    # Only now the seconds that torch and a model take.
+    from bark_stream.bark import load
+    from bark_stream.threads import use_threads
+
+    bark = load(
+        arguments.model,
+        precision=arguments.precision,
+        device=arguments.device,
+        voices=own_voices(arguments).folder,
+    )
+    use_threads(bark.config)
+    return bark
 
 
 def warn_of_stand_in(bark: Bark) -> None:

@@ -114,7 +114,7 @@ def voice_of(
     semantic = encoder.tokens(speech, rate_hz)
     pcm = torch.from_numpy(resample(speech, rate_hz, config.sample_rate_hz))[None]
     codes = codec.encode(pcm, config.fine.num_codebooks)[0].numpy()
-    ratio = config.coarse.rate_hz / config.semantic.rate_hz
+    ratio = config.frames_per_semantic
     num_tokens = min(len(semantic), math.floor(codes.shape[1] / ratio))
     num_frames = math.floor(num_tokens * ratio)
     voice = voice_from_arrays(

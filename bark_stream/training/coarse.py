@@ -157,17 +157,16 @@ class CoarseTraining:
         all true codes [K, T]."""
         config, training = self._config, self._training
         stream = self._streams[int(rng.choice(len(self._streams), p=self._weights))]
-        frames_per_token = config.coarse.rate_hz / config.semantic.rate_hz
         if rng.random() < training.fresh_share:
             first = int(rng.choice(stream.starts))
             jitter = 0
         else:
             first = int(rng.integers(0, max(1, len(stream.semantic) - 60)))
             jitter = int(rng.integers(-1, 2))
-        first_frame = max(0, round(first * frames_per_token) + jitter)
+        first_frame = max(0, round(first * config.frames_per_semantic) + jitter)
         true = stream.codes[:, first_frame : first_frame + num_frames].astype(np.int64)
         codes = true[: config.coarse.num_codebooks]
-        visible = math.ceil(num_frames / frames_per_token) + lookahead
+        visible = math.ceil(num_frames / config.frames_per_semantic) + lookahead
         semantic = semantic_slice(stream, first, config, visible)
         corrupted = codes.copy()
         rate = rng.random() * training.max_corrupted

@@ -117,7 +117,7 @@ class DecoderTraining:
         index = int(rng.choice(len(self._streams), p=self._weights))
         stream = self._streams[index]
         num_frames = HISTORY_FRAMES + MADE_FRAMES
-        ratio = self._config.coarse.rate_hz / self._config.semantic.rate_hz
+        ratio = self._config.frames_per_semantic
         token = int(rng.integers(0, int((stream.codes.shape[1] - num_frames) / ratio)))
         first = round(token * ratio)
         semantic = semantic_slice(stream, token, self._config)

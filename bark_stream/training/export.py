@@ -73,9 +73,6 @@ def run_weights(run: Path) -> dict[str, Tensor]:
 
     Raises: CheckpointError if there is none.
     """
-    path = run / CHECKPOINT
-    if not path.exists():
-        raise CheckpointError(str(path), "does not exist; train this part first")
     return {name: tensor for name, tensor in read_weights(run).items() if not name.startswith("probe.")}
 
 
@@ -114,7 +111,7 @@ def _voice(name: str, speaker: int, streams: list[Stream], config: ModelConfig) 
 
 
 def _cut(name: str, stream: Stream, first: int, end: int, config: ModelConfig) -> Voice:
-    ratio = config.coarse.rate_hz / config.semantic.rate_hz
+    ratio = config.frames_per_semantic
     num_frames = int(np.floor((end - first) * ratio))
     first_frame = min(round(first * ratio), stream.codes.shape[1] - num_frames)
     codes = stream.codes[:, first_frame : first_frame + num_frames].astype(np.int64)

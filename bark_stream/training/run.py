@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bark_stream.errors import ConfigError
+from bark_stream.errors import CheckpointError, ConfigError
 from bark_stream.training.muon import Muon, is_hidden_matrix
 
 CHECKPOINT = "checkpoint.pt"
@@ -149,8 +149,11 @@ def write_checkpoint(contents: Mapping[str, Any], folder: Path) -> None:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """The weights in the folder's checkpoint, which must be there."""
-    weights: dict[str, Tensor] = torch.load(folder / CHECKPOINT, weights_only=True, map_location="cpu")["model"]
+    """The weights in the folder's checkpoint. Raises: CheckpointError if there is none."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        raise CheckpointError(str(path), "does not exist; train this part first")
+    weights: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")["model"]
     return weights
 
 

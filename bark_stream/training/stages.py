@@ -149,7 +149,7 @@ def split_codec(workspace: Path, seed: int = 1) -> None:
     What follows uses that codec; the run it was made of stays as it is.
     Raises: CheckpointError if there is no trained codec or no sound.
     """
-    weights = read_weights(_trained(workspace / RUNS / "codec"))
+    weights = read_weights(workspace / RUNS / "codec")
     model = CodecModel(mini_config().codec.num_filters)
     model.load_state_dict(weights)
     model.eval()
@@ -282,15 +282,6 @@ def _clips(workspace: Path, kinds: tuple[str, ...]) -> list[Clip]:
 
 
 def _frozen_codec(workspace: Path) -> Path:
-    """The run whose encoder and codebooks made the codes.
-
-    Raises: CheckpointError if there is none.
-    """
+    """The run whose encoder and codebooks made the codes."""
     split = workspace / RUNS / SPLIT
-    return split if (split / CHECKPOINT).exists() else _trained(workspace / RUNS / "codec")
-
-
-def _trained(run: Path) -> Path:
-    if not (run / CHECKPOINT).exists():
-        raise CheckpointError(str(run / CHECKPOINT), "does not exist; run the steps before this one first")
-    return run
+    return split if (split / CHECKPOINT).exists() else workspace / RUNS / "codec"
