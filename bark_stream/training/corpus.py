@@ -7,6 +7,7 @@ sound.
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import os
 import random
@@ -16,11 +17,16 @@ from importlib import resources
 from pathlib import Path
 
 import hibari
+import wordfreq
 
 from bark_stream.training.text_tokens import SOUND_TAGS
 
 MIN_CHARS = 2
 MAX_CHARS = 190
+NUM_USUAL_WORDS = 25_000
+USUAL_POWER = 0.4
+"""Usual words are drawn by this power of how often people write them: "milk" some hundred times as often as a rare
+word, "the" not in every second place."""
 
 
 class Corpus:
@@ -36,7 +42,10 @@ class Corpus:
         self._random = random.Random(seed)
         self._held_out = {_key(s) for s in held_out_sentences()}
         self._sentences = [] if sentences is None else _read_sentences(sentences)
-        self._common, self._words = _lexicon_words()
+        lexicon = _lexicon()
+        self._words = [w for w in lexicon if w.islower() and w.isalpha() and 2 < len(w) < 14]
+        self._common = [w for w in self._words if len(w) < 7]
+        self._usual, self._usual_upto = _usual_words(lexicon)
         self._grammar = json.loads(_asset("everyday.json"))
 
     def __iter__(self) -> Iterator[str]:
@@ -99,7 +108,10 @@ class Corpus:
 
     def _word_list(self) -> str:
         count = self._random.randint(2, 7)
-        words = [self._random.choice(self._words) for _ in range(count)]
+        if self._random.random() < 0.5:
+            words = self._random.choices(self._usual, cum_weights=self._usual_upto, k=count)
+        else:
+            words = self._random.choices(self._words, k=count)
         joint = self._random.choice([" ", " ", ", "])
         text = joint.join(words)
         return text[0].upper() + text[1:] + self._random.choice([".", ".", "", "?"])
@@ -167,10 +179,19 @@ def _read_sentences(path: Path) -> list[str]:
     return [line if line[-1] in ".?!" else line + "." for line in kept]
 
 
-def _lexicon_words() -> tuple[list[str], list[str]]:
-    """Short words of the teacher's lexicon, and all its plain words."""
+def _lexicon() -> list[str]:
+    """The teacher's words in plain letters, names with their capital."""
     path = os.path.join(os.path.dirname(hibari.__file__), "assets", "lexicon_us_gold.json.gz")
     with gzip.open(path, "rt", encoding="utf-8") as file:
         lexicon = json.load(file)
-    words = sorted(w for w in lexicon if w.isascii() and w.isalpha() and w.islower() and 2 < len(w) < 14)
-    return [w for w in words if len(w) < 7], words
+    return sorted(word for word in lexicon if re.fullmatch(r"[A-Za-z][A-Za-z']+", word))
+
+
+def _usual_words(lexicon: list[str]) -> tuple[list[str], list[float]]:
+    """The words of the lexicon that people write most, and the running sum of their weights."""
+    written = {word.lower(): word for word in lexicon if not word.islower()}
+    written |= {word: word for word in lexicon if word.islower()}
+    how_often = wordfreq.get_frequency_dict("en")
+    usual = [word for word in wordfreq.top_n_list("en", NUM_USUAL_WORDS) if word in written]
+    weights = (how_often[word] ** USUAL_POWER for word in usual)
+    return [written[word] for word in usual], list(itertools.accumulate(weights))

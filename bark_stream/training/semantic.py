@@ -48,7 +48,7 @@ class SemanticTrainingConfig:
     """Steps of spelling alone, first."""
     spelling_alone_positions: int = 5120
     """Positions of a batch in these steps."""
-    spelling_positions: int = 1280
+    spelling_positions: int = 2560
     """Positions of spelling beside each later step."""
     history_share: float = 0.55
     """Sentences that follow another."""
