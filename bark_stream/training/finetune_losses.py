@@ -38,13 +38,24 @@ class FinetuneBatch:
 
     num_rows: int = 4
     alone_share: float = 0.4
-    """Rows that begin with a recording; the others go on from another one."""
+    """Rows of recordings that begin with one; the others go on from another one."""
+    rehearsed_share: float = 0.5
+    """Rows that the model itself said before it learned, after one of its own voices."""
     fine_frames: int = 256
 
 
 class FinetuneLosses:
-    def __init__(self, heard: list[Heard], config: ModelConfig, device: torch.device, batch: FinetuneBatch) -> None:
+    def __init__(
+        self,
+        heard: list[Heard],
+        spoken: list[tuple[Heard, Heard]],
+        config: ModelConfig,
+        device: torch.device,
+        batch: FinetuneBatch,
+    ) -> None:
+        """`spoken`: (voice, what the model said after it); may be empty."""
         self._heard = heard
+        self._spoken = spoken
         self._config = config
         self._device = device
         self._batch = batch
@@ -71,7 +82,6 @@ class FinetuneLosses:
     def coarse(self, model: CausalGPT, rng: np.random.Generator) -> dict[str, Tensor]:
         """Semantic slice and coarse codes that begin together -> each next coarse code."""
         config, coarse = self._config, self._config.coarse
-        frames_per_token = coarse.rate_hz / config.semantic.rate_hz
         longest = (coarse.max_history_tokens + coarse.sliding_window_len) // coarse.num_codebooks
         slices, windows = [], []
         for _ in range(self._batch.num_rows):
@@ -79,7 +89,7 @@ class FinetuneLosses:
             semantic, codes = _joined(before, row)
             first = 0 if before is None else int(rng.integers(0, len(before.semantic)))
             known = semantic[first : first + coarse.max_semantic_tokens]
-            frame = round(first * frames_per_token)
+            frame = round(first * config.frames_per_semantic)
             slices.append(np.append(known, np.full(coarse.max_semantic_tokens - len(known), coarse.semantic_pad_token)))
             windows.append(self._flat(codes[: coarse.num_codebooks, frame : frame + longest]))
         infer = np.full((len(slices), 1), coarse.infer_token)
@@ -108,7 +118,9 @@ class FinetuneLosses:
         return _losses(logits, self._tensor(targets))
 
     def _pick(self, rng: np.random.Generator) -> tuple[Heard | None, Heard]:
-        """A recording, and mostly another one before it."""
+        """A recording, and mostly another one before it; or what the model said itself."""
+        if self._spoken and rng.random() < self._batch.rehearsed_share:
+            return self._spoken[int(rng.integers(len(self._spoken)))]
         row = self._heard[int(rng.integers(len(self._heard)))]
         if rng.random() < self._batch.alone_share:
             return None, row
