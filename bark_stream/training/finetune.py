@@ -17,28 +17,24 @@ import torch
 from torch import Tensor, nn
 
 from bark_stream.audio_file import read_audio
-from bark_stream.bark import Bark
 from bark_stream.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from bark_stream.checkpoint.models import new_fine_model, with_tied_heads
 from bark_stream.checkpoint.storage import Storage
 from bark_stream.cloning.clone import encoder_of
 from bark_stream.cloning.encoder import SemanticTokenizer
 from bark_stream.codec import Codec
-from bark_stream.config import ChunkPolicy
-from bark_stream.errors import ConfigError, EmptyText
+from bark_stream.errors import ConfigError
 from bark_stream.resample import resample
-from bark_stream.sentences import Sentence
 from bark_stream.text import TextEncoder
-from bark_stream.training.finetune_losses import FinetuneBatch, FinetuneLosses, Heard, Ints
+from bark_stream.training.finetune_losses import FinetuneBatch, FinetuneLosses, Heard
 from bark_stream.training.lora import add_adapters, fold_adapters
 from bark_stream.training.pairs import read_metadata
 from bark_stream.training.run import Progress, RunConfig, train
 from bark_stream.transformer import CausalGPT, FineGPT
-from bark_stream.voice import Voice
 
 Stage = Literal["semantic", "coarse", "fine"]
 STAGES: tuple[Stage, ...] = ("semantic", "coarse", "fine")
-HEARD, SPOKEN, RUNS = "heard", "spoken", "finetune"
+HEARD, RUNS = "heard", "finetune"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +71,7 @@ def finetune(
 
     Args:
         recordings: holds wavs and `metadata.txt`: `wav|text` a line.
-        workspace: gets what was heard, what the model said itself, and the runs; the same one goes on.
+        workspace: gets what was heard and the runs; the same one goes on.
         output: model folder.
         encoder: what names the semantic tokens; the model's own, or HuBERT, without it.
     Raises: ConfigError for bad metadata or a device that is not there; BadAudio; CheckpointError.
@@ -83,8 +79,7 @@ def finetune(
     device = _device(config.device)
     checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
     heard = hear(checkpoint, recordings, workspace / HEARD, encoder)
-    spoken = rehearse(checkpoint, recordings, workspace / SPOKEN) if config.batch.rehearsed_share else []
-    losses = FinetuneLosses(heard, spoken, checkpoint.config, device, config.batch)
+    losses = FinetuneLosses(heard, checkpoint.config, device, config.batch)
     learned = {
         stage: _train(stage, checkpoint, losses, workspace / RUNS / stage, config, device, on_progress)
         for stage in config.stages
@@ -109,70 +104,28 @@ def hear(
     codec = Codec(checkpoint.config.codec, checkpoint.codec, source=checkpoint.source)
     heard = []
     for path, words in pairs:
-        kept = folder / f"{_digest(checkpoint, path.read_bytes())}.npz"
+        kept = folder / f"{_digest(checkpoint, path)}.npz"
         if not kept.exists():
             encoder = encoder or encoder_of(checkpoint)
-            _keep(kept, *_hear_one(checkpoint, codec, encoder, path))
-        heard.append(_kept(kept, text.encode_padded(words)))
+            semantic, codes = _hear_one(checkpoint, codec, encoder, path)
+            partial = folder / f".{kept.name}.part"
+            with partial.open("wb") as file:
+                np.savez(file, semantic=semantic, codes=codes)
+            partial.replace(kept)
+        with np.load(kept, allow_pickle=False) as arrays:
+            tokens = np.array(text.encode_padded(words), dtype=np.int64)
+            heard.append(Heard(tokens, arrays["semantic"], arrays["codes"]))
     return heard
 
 
-def rehearse(checkpoint: Checkpoint, recordings: Path, folder: Path) -> list[tuple[Heard, Heard]]:
-    """The recordings' texts as the model says them before it learns, each after one of its voices in turn.
-
-    Whoever learns ten sentences of a new speaker, and nothing else, forgets how to say all others. A model without
-    voices has nothing to rehearse: said without a prompt its sentences would speak against the new speaker.
-
-    Returns: (the voice, what was said after it); what lies in the folder is not said again.
-    Raises: ConfigError for bad metadata; EmptyText, TextTooLong.
-    """
-    names = checkpoint.voices.names()
-    if not names:
-        return []
-    bark = Bark(checkpoint)
-    folder.mkdir(parents=True, exist_ok=True)
-    spoken = []
-    for number, (_, words) in enumerate(read_metadata(recordings)):
-        voice = checkpoint.voices.get(names[number % len(names)])
-        text = bark.encode(words)
-        kept = folder / f"{_digest(checkpoint, f'{voice.name}|{words}'.encode())}.npz"
-        if not kept.exists():
-            said = _say(bark, words, voice, seed=number)
-            _keep(kept, said.semantic, said.fine)
-        spoken.append((Heard(np.array(text), voice.semantic, voice.fine), _kept(kept, text)))
-    return spoken
+def _digest(checkpoint: Checkpoint, path: Path) -> str:
+    """Names what a model heard in a sound."""
+    return hashlib.sha256(checkpoint.config.name.encode("utf-8") + path.read_bytes()).hexdigest()[:32]
 
 
-def _say(bark: Bark, words: str, voice: Voice, seed: int) -> Voice:
-    """One sentence of a voice, as a history prompt."""
-    policy = ChunkPolicy.reference()
-    run = bark.start(Sentence(0, words, words, 0), bark.begin(voice, seed=seed, policy=policy), policy=policy)
-    for _ in bark.steps(run):
-        pass
-    said = bark.pipeline.prompt(run)
-    if said is None:
-        raise EmptyText
-    return said
-
-
-def _keep(path: Path, semantic: Ints, codes: Ints) -> None:
-    partial = path.parent / f".{path.name}.part"
-    with partial.open("wb") as file:
-        np.savez(file, semantic=semantic, codes=codes)
-    partial.replace(path)
-
-
-def _kept(path: Path, text: list[int]) -> Heard:
-    with np.load(path, allow_pickle=False) as arrays:
-        return Heard(np.array(text, dtype=np.int64), arrays["semantic"], arrays["codes"])
-
-
-def _digest(checkpoint: Checkpoint, what: bytes) -> str:
-    """Names what a model heard in a sound, or made of a text."""
-    return hashlib.sha256(checkpoint.config.name.encode("utf-8") + what).hexdigest()[:32]
-
-
-def _hear_one(checkpoint: Checkpoint, codec: Codec, encoder: SemanticTokenizer, path: Path) -> tuple[Ints, Ints]:
+def _hear_one(
+    checkpoint: Checkpoint, codec: Codec, encoder: SemanticTokenizer, path: Path
+) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.int64]]]:
     config = checkpoint.config
     pcm, rate_hz = read_audio(path)
     semantic = encoder.tokens(pcm, rate_hz)

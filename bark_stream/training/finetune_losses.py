@@ -38,24 +38,13 @@ class FinetuneBatch:
 
     num_rows: int = 4
     alone_share: float = 0.4
-    """Rows of recordings that begin with one; the others go on from another one."""
-    rehearsed_share: float = 0.5
-    """Rows that the model itself said before it learned, after one of its own voices."""
+    """Rows that begin with a recording; the others go on from another one."""
     fine_frames: int = 256
 
 
 class FinetuneLosses:
-    def __init__(
-        self,
-        heard: list[Heard],
-        spoken: list[tuple[Heard, Heard]],
-        config: ModelConfig,
-        device: torch.device,
-        batch: FinetuneBatch,
-    ) -> None:
-        """`spoken`: (voice, what the model said after it); may be empty."""
+    def __init__(self, heard: list[Heard], config: ModelConfig, device: torch.device, batch: FinetuneBatch) -> None:
         self._heard = heard
-        self._spoken = spoken
         self._config = config
         self._device = device
         self._batch = batch
@@ -118,9 +107,7 @@ class FinetuneLosses:
         return _losses(logits, self._tensor(targets))
 
     def _pick(self, rng: np.random.Generator) -> tuple[Heard | None, Heard]:
-        """A recording, and mostly another one before it; or what the model said itself."""
-        if self._spoken and rng.random() < self._batch.rehearsed_share:
-            return self._spoken[int(rng.integers(len(self._spoken)))]
+        """A recording, and mostly another one before it."""
         row = self._heard[int(rng.integers(len(self._heard)))]
         if rng.random() < self._batch.alone_share:
             return None, row

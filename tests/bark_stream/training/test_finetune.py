@@ -13,12 +13,11 @@ from torch import nn
 
 from bark_stream.audio_file import AudioWriter, read_audio
 from bark_stream.bark import Bark
-from bark_stream.checkpoint import Checkpoint, build_models, load_checkpoint
+from bark_stream.checkpoint import Checkpoint, load_checkpoint
 from bark_stream.errors import ConfigError
-from bark_stream.training.finetune import FinetuneConfig, finetune, hear, rehearse
-from bark_stream.training.finetune_losses import FinetuneBatch, FinetuneLosses, Heard
+from bark_stream.training.finetune import FinetuneConfig, finetune, hear
+from bark_stream.training.finetune_losses import FinetuneBatch
 from bark_stream.training.lora import add_adapters, fold_adapters
-from bark_stream.transformer import CausalGPT
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 SHORT = FinetuneConfig(num_steps=2, rank=2, batch=FinetuneBatch(num_rows=1, fine_frames=32))
@@ -116,40 +115,6 @@ def test_hear_refuses_what_it_cannot_use(tiny_checkpoint: Checkpoint, recordings
     (recordings / "metadata.txt").write_text("\n")
     with pytest.raises(ConfigError, match="lists no recordings"):
         hear(tiny_checkpoint, recordings, tmp_path / "heard", Ear())
-
-
-def test_rehearse_says_each_text_once_after_a_voice(
-    tiny_checkpoint: Checkpoint, recordings: Path, tmp_path: Path
-) -> None:
-    """One sentence of the model's own for every recording, with its text; the second call reads them."""
-    first = rehearse(tiny_checkpoint, recordings, tmp_path / "spoken")
-    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "spoken").iterdir()}
-    again = rehearse(tiny_checkpoint, recordings, tmp_path / "spoken")
-    assert written == {path: path.stat().st_mtime_ns for path in (tmp_path / "spoken").iterdir()}
-    heard = hear(tiny_checkpoint, recordings, tmp_path / "heard", Ear())
-    preset = tiny_checkpoint.voices.get(tiny_checkpoint.voices.names()[0])
-    for (voice, said), (_, read), recording in zip(first, again, heard, strict=True):
-        assert np.array_equal(voice.codes, preset.fine)
-        assert np.array_equal(said.text, recording.text)
-        assert said.codes.shape[0] == recording.codes.shape[0]
-        assert said.codes.shape[1] == pytest.approx(1.5 * len(said.semantic), abs=3)
-        assert np.array_equal(said.codes, read.codes)
-
-
-def test_rehearsed_share_says_what_a_step_sees(tiny_checkpoint: Checkpoint, recordings: Path, tmp_path: Path) -> None:
-    """All of it: the recordings do not matter; none of it: what the model said does not."""
-    models = build_models(tiny_checkpoint, "float32")
-    heard = hear(tiny_checkpoint, recordings, tmp_path / "heard", Ear())
-    spoken = rehearse(tiny_checkpoint, recordings, tmp_path / "spoken")
-
-    def loss(heard: list[Heard], spoken: list[tuple[Heard, Heard]], share: float) -> float:
-        batch = FinetuneBatch(num_rows=2, rehearsed_share=share)
-        losses = FinetuneLosses(heard, spoken, tiny_checkpoint.config, torch.device("cpu"), batch)
-        assert isinstance(models.coarse, CausalGPT)
-        return float(losses.coarse(models.coarse, np.random.default_rng(1))["loss"])
-
-    assert loss(heard, spoken, 1.0) == loss(heard[:1], spoken, 1.0) != loss(heard, spoken[:1], 1.0)
-    assert loss(heard, spoken, 0.0) == loss(heard, spoken[:1], 0.0) != loss(heard[:1], spoken, 0.0)
 
 
 def test_finetune_config_refuses_nonsense(tiny_checkpoint: Checkpoint, recordings: Path, tmp_path: Path) -> None:
