@@ -19,7 +19,6 @@ def load_to_speak(arguments: argparse.Namespace) -> Bark:
 
     Raises: CheckpointError, UnknownModel, ConfigError.
     """
-    # Only now the seconds that torch and a model take.
     from bark_stream.bark import load
     from bark_stream.threads import use_threads
 

@@ -107,26 +107,28 @@ def voice_of(
     encoder: SemanticTokenizer,
     provenance: Provenance,
 ) -> Voice:
-    """Tokens and codes of the same seconds, at the model's ratio of frames to tokens.
+    """What is heard of speech, as a voice.
 
-    Raises: BadVoice if they do not fit the model, which would be the encoder's fault.
+    Raises: BadVoice if it does not fit the model, which would be the encoder's fault.
     """
-    semantic = encoder.tokens(speech, rate_hz)
-    pcm = torch.from_numpy(resample(speech, rate_hz, config.sample_rate_hz))[None]
-    codes = codec.encode(pcm, config.fine.num_codebooks)[0].numpy()
-    ratio = config.frames_per_semantic
-    num_tokens = min(len(semantic), math.floor(codes.shape[1] / ratio))
-    num_frames = math.floor(num_tokens * ratio)
-    voice = voice_from_arrays(
-        name,
-        {
-            "semantic_prompt": semantic[:num_tokens],
-            "coarse_prompt": codes[: config.coarse.num_codebooks, :num_frames],
-            "fine_prompt": codes[:, :num_frames],
-        },
-        provenance,
-    )
-    return voice.check(config)
+    semantic, codes = tokens_and_codes(speech, rate_hz, config, codec, encoder)
+    parts = {
+        "semantic_prompt": semantic,
+        "coarse_prompt": codes[: config.coarse.num_codebooks],
+        "fine_prompt": codes,
+    }
+    return voice_from_arrays(name, parts, provenance).check(config)
+
+
+def tokens_and_codes(
+    pcm: NDArray[np.float32], rate_hz: int, config: ModelConfig, codec: Codec, encoder: SemanticTokenizer
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """[L] sound -> semantic tokens [N] and codes [K, T] of the same seconds, at the model's ratio of the two."""
+    semantic = encoder.tokens(pcm, rate_hz)
+    at_rate = torch.from_numpy(resample(pcm, rate_hz, config.sample_rate_hz))[None]
+    codes = codec.encode(at_rate, config.fine.num_codebooks)[0].numpy()
+    num_tokens = min(len(semantic), math.floor(codes.shape[1] / config.frames_per_semantic))
+    return semantic[:num_tokens], codes[:, : math.floor(num_tokens * config.frames_per_semantic)]
 
 
 def _bytes_of(sample: str | Path | bytes, source: str) -> bytes:

@@ -25,8 +25,8 @@ MIN_CHARS = 2
 MAX_CHARS = 190
 NUM_USUAL_WORDS = 25_000
 USUAL_POWER = 0.4
-"""Usual words are drawn by this power of how often people write them: "milk" some hundred times as often as a rare
-word, "the" not in every second place."""
+"""Usual words are drawn by this power of how often people write them: "milk" four times, "the" seventy times as often
+as the rarest of them."""
 
 
 class Corpus:

@@ -20,11 +20,10 @@ from bark_stream.audio_file import read_audio
 from bark_stream.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from bark_stream.checkpoint.models import new_fine_model, with_tied_heads
 from bark_stream.checkpoint.storage import Storage
-from bark_stream.cloning.clone import encoder_of
+from bark_stream.cloning.clone import encoder_of, tokens_and_codes
 from bark_stream.cloning.encoder import SemanticTokenizer
 from bark_stream.codec import Codec
 from bark_stream.errors import ConfigError
-from bark_stream.resample import resample
 from bark_stream.text import TextEncoder
 from bark_stream.training.finetune_losses import FinetuneBatch, FinetuneLosses, Heard
 from bark_stream.training.lora import add_adapters, fold_adapters
@@ -107,7 +106,8 @@ def hear(
         kept = folder / f"{_digest(checkpoint, path)}.npz"
         if not kept.exists():
             encoder = encoder or encoder_of(checkpoint)
-            semantic, codes = _hear_one(checkpoint, codec, encoder, path)
+            pcm, rate_hz = read_audio(path)
+            semantic, codes = tokens_and_codes(pcm, rate_hz, checkpoint.config, codec, encoder)
             partial = folder / f".{kept.name}.part"
             with partial.open("wb") as file:
                 np.savez(file, semantic=semantic, codes=codes)
@@ -121,19 +121,6 @@ def hear(
 def _digest(checkpoint: Checkpoint, path: Path) -> str:
     """Names what a model heard in a sound."""
     return hashlib.sha256(checkpoint.config.name.encode("utf-8") + path.read_bytes()).hexdigest()[:32]
-
-
-def _hear_one(
-    checkpoint: Checkpoint, codec: Codec, encoder: SemanticTokenizer, path: Path
-) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.int64]]]:
-    config = checkpoint.config
-    pcm, rate_hz = read_audio(path)
-    semantic = encoder.tokens(pcm, rate_hz)
-    at_rate = torch.from_numpy(resample(pcm, rate_hz, config.sample_rate_hz))[None]
-    codes = codec.encode(at_rate, config.fine.num_codebooks)[0].numpy()
-    ratio = config.frames_per_semantic
-    num_tokens = min(len(semantic), int(codes.shape[1] / ratio))
-    return semantic[:num_tokens], codes[:, : int(num_tokens * ratio)]
 
 
 def _train(

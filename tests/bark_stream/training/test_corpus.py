@@ -10,7 +10,7 @@ from bark_stream.training.corpus import Corpus, held_out_sentences
 
 
 def test_corpus_says_the_words_that_people_use() -> None:
-    """Of everyday words none is missing from a twenty thousand lists, and a name keeps its capital."""
+    """Of everyday words none is missing from twenty thousand lists, and a name keeps its capital."""
     lists = itertools.islice(Corpus(None, seed=1, only_words=True), 20_000)
     words = {word for text in lists for word in re.findall(r"[A-Za-z']+", text)}
     lower = {word.lower() for word in words}
