@@ -73,6 +73,13 @@ class KVCache:
         """Forget a slot's content and keep the slot."""
         self.lengths[slot] = 0
 
+    def copy(self, source: int, target: int) -> None:
+        """One slot takes over what another holds."""
+        length = self.lengths[source]
+        for slab in (self.keys, self.values):
+            slab[:, target, :, :length] = slab[:, source, :, :length]
+        self.lengths[target] = length
+
     def write(self, layer: int, slot: int, start: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Lay keys and values [1, H, T, D] of one layer at `start`; they must fit. The length moves only with
         `advance`.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from bark_stream.cloning.encoder import SemanticTokenizer
 from bark_stream.cloning.hubert import load_hubert_encoder
 from bark_stream.cloning.mel_encoder import FILE, load_mel_encoder
 from bark_stream.cloning.sample import speech_of
+from bark_stream.cloning.transcript import Scores, WordGuide
 from bark_stream.codec import Codec
 from bark_stream.config import ModelConfig
 from bark_stream.errors import BadAudio, CheckpointError, MissingConsent
@@ -28,6 +31,9 @@ from bark_stream.voice import Voice, token_family, voice_from_arrays
 MAX_READ_S = 60.0
 MAX_SAMPLE_BYTES = 64 * 1024 * 1024
 
+ChooseTokens = Callable[[Scores], NDArray[np.int64]]
+"""[N, V] an encoder's log-probabilities -> [N] semantic tokens."""
+
 
 def clone(
     sample: str | Path | bytes,
@@ -36,6 +42,7 @@ def clone(
     consent: str,
     model: str | Path | Checkpoint = "mini",
     encoder: SemanticTokenizer | None = None,
+    text: str | None = None,
 ) -> Voice:
     """A voice that speaks like the person in a sample.
 
@@ -45,9 +52,10 @@ def clone(
         consent: who agreed, and when. It is kept inside the voice.
         model: the one that shall speak.
         encoder: what names the semantic tokens; the model's own without it, or HuBERT for a model that has none.
+        text: what the sample says, if that is known: its semantic tokens are named better with it.
     Returns: the voice, checked against the model. `save_voice` writes it, a `VoiceStore` keeps it.
     Raises: MissingConsent; BadAudio and its family, one error for each fault of a sample; CheckpointError, ConfigError
-        or DownloadError if the encoder is missing or does not fit.
+        or DownloadError if the encoder is missing or does not fit; EmptyText, TextTooLong for `text`.
     """
     if not consent.strip():
         raise MissingConsent
@@ -74,7 +82,8 @@ def clone(
         tokens=token_family(checkpoint.config),
     )
     codec = Codec(checkpoint.config.codec, checkpoint.codec, source=checkpoint.source)
-    return voice_of(speech, rate_hz, name, checkpoint.config, codec, encoder, provenance)
+    choose = most_likely if text is None else partial(WordGuide(checkpoint).tokens, text=text)
+    return voice_of(speech, rate_hz, name, checkpoint.config, codec, encoder, provenance, choose)
 
 
 def read_sample(data: bytes, source: str) -> tuple[NDArray[np.float32], int]:
@@ -106,12 +115,13 @@ def voice_of(
     codec: Codec,
     encoder: SemanticTokenizer,
     provenance: Provenance,
+    choose: ChooseTokens,
 ) -> Voice:
     """What is heard of speech, as a voice.
 
     Raises: BadVoice if it does not fit the model, which would be the encoder's fault.
     """
-    semantic, codes = tokens_and_codes(speech, rate_hz, config, codec, encoder)
+    semantic, codes = tokens_and_codes(speech, rate_hz, config, codec, encoder, choose)
     parts = {
         "semantic_prompt": semantic,
         "coarse_prompt": codes[: config.coarse.num_codebooks],
@@ -120,11 +130,21 @@ def voice_of(
     return voice_from_arrays(name, parts, provenance).check(config)
 
 
+def most_likely(scores: Scores) -> NDArray[np.int64]:
+    """[N, V] -> [N]: each frame for itself, where no words are known."""
+    return np.asarray(scores.argmax(-1))
+
+
 def tokens_and_codes(
-    pcm: NDArray[np.float32], rate_hz: int, config: ModelConfig, codec: Codec, encoder: SemanticTokenizer
+    pcm: NDArray[np.float32],
+    rate_hz: int,
+    config: ModelConfig,
+    codec: Codec,
+    encoder: SemanticTokenizer,
+    choose: ChooseTokens,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """[L] sound -> semantic tokens [N] and codes [K, T] of the same seconds, at the model's ratio of the two."""
-    semantic = encoder.tokens(pcm, rate_hz)
+    semantic = choose(encoder.scores(pcm, rate_hz))
     at_rate = torch.from_numpy(resample(pcm, rate_hz, config.sample_rate_hz))[None]
     codes = codec.encode(at_rate, config.fine.num_codebooks)[0].numpy()
     num_tokens = min(len(semantic), math.floor(codes.shape[1] / config.frames_per_semantic))

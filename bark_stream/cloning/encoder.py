@@ -17,5 +17,5 @@ class SemanticTokenizer(Protocol):
     def num_tokens(self) -> int:
         """Different tokens it can give."""
 
-    def tokens(self, pcm: NDArray[np.float32], rate_hz: int) -> NDArray[np.int64]:
-        """[T] float32 mono, -1 … 1 -> [N] semantic tokens, about 49.9 a second."""
+    def scores(self, pcm: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+        """[T] float32 mono, -1 … 1 -> [N, num_tokens] log-probabilities of the tokens, about 49.9 times a second."""

@@ -54,11 +54,11 @@ class HubertEncoder:
         return self._quantizer.config.output_size
 
     @torch.inference_mode()
-    def tokens(self, pcm: NDArray[np.float32], rate_hz: int) -> NDArray[np.int64]:
-        """[T] float32 mono, -1 … 1 -> [N] int64 semantic tokens."""
+    def scores(self, pcm: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+        """[T] float32 mono, -1 … 1 -> [N, V] log-probabilities of the semantic tokens."""
         sound = torch.from_numpy(resample(pcm, rate_hz, RATE_HZ))[None]
         features = self._hubert(sound, output_hidden_states=True).hidden_states[LAYER]
-        return np.asarray(self._quantizer.tokens(features)[0].numpy())
+        return np.asarray(self._quantizer.scores(features)[0].numpy())
 
 
 def load_hubert_encoder(hubert: str = HUBERT, quantizer: str = QUANTIZER) -> HubertEncoder:

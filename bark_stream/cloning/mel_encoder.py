@@ -81,10 +81,10 @@ class MelEncoder(nn.Module):
         return log_mel - log_mel.mean(dim=(1, 2), keepdim=True)
 
     @torch.inference_mode()
-    def tokens(self, pcm: NDArray[np.float32], rate_hz: int) -> NDArray[np.int64]:
-        """[T] float32 mono, -1 … 1 -> [N] int64 semantic tokens."""
+    def scores(self, pcm: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+        """[T] float32 mono, -1 … 1 -> [N, V] log-probabilities of the semantic tokens."""
         sound = torch.from_numpy(resample(pcm, rate_hz, SAMPLE_RATE_HZ))[None]
-        return np.asarray(self(self.features(sound))[0].argmax(-1).numpy())
+        return np.asarray(self(self.features(sound))[0].log_softmax(-1).numpy())
 
 
 class _Block(nn.Module):

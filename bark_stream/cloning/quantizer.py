@@ -51,12 +51,12 @@ class Quantizer(nn.Module):
         self.fc = nn.Linear(width, config.output_size)
 
     @torch.inference_mode()
-    def tokens(self, features: Tensor) -> Tensor:
-        """[B, N, C] float32 -> [B, N] int64 semantic tokens, the most likely one of each frame."""
+    def scores(self, features: Tensor) -> Tensor:
+        """[B, N, C] float32 -> [B, N, V] log-probabilities of each frame's semantic token."""
         x, _ = self.lstm(features)
         if self.config.intermediate_size is not None:
             x = self.intermediate(x)
-        return cast(Tensor, self.fc(x).argmax(-1))
+        return cast(Tensor, self.fc(x).log_softmax(-1))
 
 
 def load_quantizer(path: Path) -> Quantizer:

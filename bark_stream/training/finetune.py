@@ -6,6 +6,7 @@ default, all weights if asked for; on whatever device.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from bark_stream.checkpoint.models import new_fine_model, with_tied_heads
 from bark_stream.checkpoint.storage import Storage
 from bark_stream.cloning.clone import encoder_of, tokens_and_codes
 from bark_stream.cloning.encoder import SemanticTokenizer
+from bark_stream.cloning.transcript import WordGuide
 from bark_stream.codec import Codec
 from bark_stream.errors import ConfigError
 from bark_stream.text import TextEncoder
@@ -101,13 +103,16 @@ def hear(
     folder.mkdir(parents=True, exist_ok=True)
     text = TextEncoder(checkpoint.tokenizer, checkpoint.config.semantic)
     codec = Codec(checkpoint.config.codec, checkpoint.codec, source=checkpoint.source)
+    guide = WordGuide(checkpoint)
     heard = []
     for path, words in pairs:
-        kept = folder / f"{_digest(checkpoint, path)}.npz"
+        kept = folder / f"{_digest(checkpoint, path, words)}.npz"
         if not kept.exists():
             encoder = encoder or encoder_of(checkpoint)
             pcm, rate_hz = read_audio(path)
-            semantic, codes = tokens_and_codes(pcm, rate_hz, checkpoint.config, codec, encoder)
+            semantic, codes = tokens_and_codes(
+                pcm, rate_hz, checkpoint.config, codec, encoder, functools.partial(guide.tokens, text=words)
+            )
             partial = folder / f".{kept.name}.part"
             with partial.open("wb") as file:
                 np.savez(file, semantic=semantic, codes=codes)
@@ -118,9 +123,10 @@ def hear(
     return heard
 
 
-def _digest(checkpoint: Checkpoint, path: Path) -> str:
-    """Names what a model heard in a sound."""
-    return hashlib.sha256(checkpoint.config.name.encode("utf-8") + path.read_bytes()).hexdigest()[:32]
+def _digest(checkpoint: Checkpoint, path: Path, words: str) -> str:
+    """Names what a model heard of these words in a sound."""
+    named = f"{checkpoint.config.name}\n{words}\n".encode()
+    return hashlib.sha256(named + path.read_bytes()).hexdigest()[:32]
 
 
 def _train(

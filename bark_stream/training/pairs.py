@@ -14,6 +14,7 @@ import numpy as np
 from bark_stream.audio_file import read_audio
 from bark_stream.checkpoint import load_checkpoint
 from bark_stream.cloning.clone import encoder_of
+from bark_stream.cloning.transcript import WordGuide
 from bark_stream.errors import ConfigError
 from bark_stream.resample import resample
 from bark_stream.training.codec import SAMPLE_RATE_HZ
@@ -36,14 +37,15 @@ def prepare_pairs(
         shards: where they go.
         model: name or folder of a model that holds a semantic encoder.
     Returns: how many recordings.
-    Raises: ConfigError for a bad line, CheckpointError if the model has no semantic encoder, BadAudio.
+    Raises: ConfigError for a bad line, CheckpointError if the model has no semantic encoder, BadAudio, TextTooLong.
     """
-    encoder = encoder_of(load_checkpoint(model))
+    checkpoint = load_checkpoint(model)
+    encoder, guide = encoder_of(checkpoint), WordGuide(checkpoint)
     shards.mkdir(parents=True, exist_ok=True)
     clips: list[Clip] = []
     for path, text in read_metadata(recordings):
         pcm = resample(*read_audio(path), SAMPLE_RATE_HZ)
-        tokens = encoder.tokens(pcm, SAMPLE_RATE_HZ)
+        tokens = guide.tokens(encoder.scores(pcm, SAMPLE_RATE_HZ), text)
         clips.append(
             Clip(
                 text=text,

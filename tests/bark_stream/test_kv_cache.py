@@ -53,3 +53,18 @@ def test_cache_slots_are_taken_once() -> None:
     assert cache.num_free == 1
     with pytest.raises(EngineError, match="already free"):
         cache.release(1)
+
+
+def test_cache_copies_what_a_slot_holds() -> None:
+    """The other slot goes on from there, and neither is changed by what is written to the other afterwards."""
+    cache = KVCache(CONFIG, 2)
+    ones = torch.ones(1, 4, 3, 64)
+    for layer in range(CONFIG.num_layers):
+        cache.write(layer, 0, 0, ones, 2 * ones)
+    cache.advance(0, 3)
+    cache.copy(0, 1)
+    assert cache.lengths == [3, 3]
+    cache.write(0, 1, 2, 5 * ones[:, :, :1], ones[:, :, :1])
+    assert cache.keys[:, 1, :, :2].eq(1).all()
+    assert cache.values[:, 1, :, :2].eq(2).all()
+    assert cache.keys[:, 0, :, :3].eq(1).all()

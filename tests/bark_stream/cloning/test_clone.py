@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from counting_ear import CountingEar
 from hugging_face_reference import bark_history
 from numpy.typing import NDArray
 from safetensors.torch import save_file
@@ -26,23 +27,10 @@ SAMPLE = Path(__file__).parents[2] / "samples" / "woman.ogg"
 CONSENT = "A. Speaker, by mail, 2026-11-01"
 
 
-class Ear:
-    """Names the n-th token n."""
-
-    name = "counting"
-
-    def __init__(self, num_tokens: int = 100, rate_hz: float = 50.0) -> None:
-        self.num_tokens = num_tokens
-        self._rate_hz = rate_hz
-
-    def tokens(self, pcm: NDArray[np.float32], rate_hz: int) -> NDArray[np.int64]:
-        return np.arange(int(len(pcm) / rate_hz * self._rate_hz)) % self.num_tokens
-
-
 @pytest.mark.parametrize("rate_hz", [49.9, 50.0, 51.0])
 def test_clone_keeps_the_ratio_of_frames_to_tokens(tiny_checkpoint: Checkpoint, rate_hz: float) -> None:
     """However many tokens the encoder gives, Suno's own check of the ratio holds."""
-    voice = clone(SAMPLE, name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=Ear(rate_hz=rate_hz))
+    voice = clone(SAMPLE, name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=CountingEar(rate_hz=rate_hz))
     num_tokens, num_frames = len(voice.semantic), voice.coarse.shape[1]
     assert round(num_frames / num_tokens, 1) == 1.5
     assert voice.fine.shape == (8, num_frames)
@@ -51,7 +39,7 @@ def test_clone_keeps_the_ratio_of_frames_to_tokens(tiny_checkpoint: Checkpoint, 
 
 def test_clone_says_where_the_voice_comes_from(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
     """Digest of the sample, date, consent, tool and encoder travel in the file and come back."""
-    voice = clone(SAMPLE, name="alice", consent=f" {CONSENT} ", model=tiny_checkpoint, encoder=Ear())
+    voice = clone(SAMPLE, name="alice", consent=f" {CONSENT} ", model=tiny_checkpoint, encoder=CountingEar())
     save_voice(voice, tmp_path / "alice.npz")
     origin = read_voice(tmp_path / "alice.npz").provenance
     assert origin is not None
@@ -65,7 +53,7 @@ def test_clone_says_where_the_voice_comes_from(tiny_checkpoint: Checkpoint, tmp_
 
 def test_cloned_file_is_read_by_other_bark_tools(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
     """transformers' processor and a plain np.load without pickles, as Suno's code uses it, see three proper arrays."""
-    voice = clone(SAMPLE, name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=Ear())
+    voice = clone(SAMPLE, name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=CountingEar())
     path = tmp_path / "alice.npz"
     save_voice(voice, path)
     with np.load(path, allow_pickle=False) as prompt:
@@ -79,38 +67,53 @@ def test_cloned_file_is_read_by_other_bark_tools(tiny_checkpoint: Checkpoint, tm
 
 def test_clone_speaks(tiny_checkpoint: Checkpoint) -> None:
     """A model goes on from the voice, in its library's own names or as a value."""
-    voice = clone(SAMPLE.read_bytes(), name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=Ear())
+    voice = clone(SAMPLE.read_bytes(), name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=CountingEar())
     bark = bark_stream.Bark(tiny_checkpoint)
     speech = bark.synthesize("Hello.", voice=voice, max_s=0.4)
     assert speech.audio_s == pytest.approx(0.4, abs=0.05)
     assert speech.state.voice == voice
 
 
+def test_clone_names_its_tokens_with_the_words_that_are_said(tiny_checkpoint: Checkpoint) -> None:
+    """An ear that hears everything alike leaves it to the words; without them the first token is as good as any."""
+
+    class DullEar(CountingEar):
+        def scores(self, pcm: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+            return np.zeros_like(super().scores(pcm, rate_hz))
+
+    def semantic(text: str | None) -> NDArray[np.int64]:
+        voice = clone(SAMPLE, name="a", consent=CONSENT, model=tiny_checkpoint, encoder=DullEar(), text=text)
+        return voice.semantic
+
+    assert not semantic(None).any()
+    assert semantic("Good morning.").any()
+
+
 def test_clone_refuses_before_it_hears(tiny_checkpoint: Checkpoint) -> None:
     """No consent, no file, no sound, too little of it."""
     for consent in ("", "  \n"):
         with pytest.raises(MissingConsent):
-            clone(SAMPLE, name="alice", consent=consent, model=tiny_checkpoint, encoder=Ear())
+            clone(SAMPLE, name="alice", consent=consent, model=tiny_checkpoint, encoder=CountingEar())
     with pytest.raises(BadAudio, match=r"nowhere\.wav: cannot be read"):
-        clone("nowhere.wav", name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=Ear())
+        clone("nowhere.wav", name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=CountingEar())
     with pytest.raises(BadAudio, match="the sample"):
-        clone(b"RIFF but no sound at all", name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=Ear())
+        clone(b"RIFF but no sound at all", name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=CountingEar())
     short = io.BytesIO()
     with AudioWriter(short, 24_000) as writer:
         writer.write(np.sin(np.arange(24_000) / 20).astype(np.float32) / 2)
     with pytest.raises(SampleTooShort):
-        clone(short.getvalue(), name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=Ear())
+        clone(short.getvalue(), name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=CountingEar())
 
 
 def test_clone_refuses_an_encoder_of_another_model(tiny_checkpoint: Checkpoint) -> None:
     """Tokens that the model does not know are refused before they are heard."""
     with pytest.raises(CheckpointError, match="names 20000 tokens"):
-        clone(SAMPLE, name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=Ear(20_000))
+        clone(SAMPLE, name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=CountingEar(20_000))
 
 
 def test_voice_of_another_model_is_refused(tiny_checkpoint: Checkpoint) -> None:
     """A clone made for other tokens would speak noise; who speaks them says so instead."""
-    voice = clone(SAMPLE, name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=Ear())
+    voice = clone(SAMPLE, name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=CountingEar())
     assert voice.provenance is not None
     foreign = replace(voice, provenance=replace(voice.provenance, tokens="other", model="other"))
     with pytest.raises(BadVoice, match="was cloned for other"):
@@ -124,9 +127,10 @@ def test_model_folder_brings_its_own_ear(tiny_checkpoint: Checkpoint, tmp_path: 
     encoder = MelEncoder(MelEncoderConfig(num_classes=50, channels=8, num_blocks=2, kernel=5)).eval()
     save_file({name: tensor.half() for name, tensor in encoder.state_dict().items()}, tmp_path / "model" / FILE)
     found = encoder_of(load_checkpoint(tmp_path / "model"))
-    tokens = found.tokens(np.random.default_rng(0).normal(0, 0.1, 48_000).astype(np.float32), 48_000)
+    scores = found.scores(np.random.default_rng(0).normal(0, 0.1, 48_000).astype(np.float32), 48_000)
     assert found.num_tokens == 50
-    assert len(tokens) == 49
+    assert scores.shape == (49, 50)
+    assert np.allclose(np.exp(scores).sum(-1), 1, atol=1e-5)
     voice = clone(SAMPLE, name="alice", consent=CONSENT, model=tmp_path / "model")
     assert voice.semantic.max() < 50
 

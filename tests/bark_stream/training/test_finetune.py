@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
+from counting_ear import CountingEar
 from torch import nn
 
 from bark_stream.audio_file import AudioWriter, read_audio
@@ -21,20 +20,6 @@ from bark_stream.training.lora import add_adapters, fold_adapters
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 SHORT = FinetuneConfig(num_steps=2, rank=2, batch=FinetuneBatch(num_rows=1, fine_frames=32))
-
-
-class Ear:
-    """Names the n-th token n."""
-
-    name = "counting"
-    num_tokens = 100
-
-    def __init__(self) -> None:
-        self.num_heard = 0
-
-    def tokens(self, pcm: NDArray[np.float32], rate_hz: int) -> NDArray[np.int64]:
-        self.num_heard += 1
-        return np.arange(int(len(pcm) / rate_hz * 49.9)) % self.num_tokens
 
 
 @pytest.fixture
@@ -55,7 +40,7 @@ def test_finetune_writes_a_model_that_loads(
 ) -> None:
     """Adapters or all weights: every stage has learned, and the folder speaks."""
     config = replace(SHORT, rank=rank)
-    finetune(tiny_checkpoint, recordings, tmp_path / "work", tmp_path / "model", config, encoder=Ear())
+    finetune(tiny_checkpoint, recordings, tmp_path / "work", tmp_path / "model", config, encoder=CountingEar())
     made = load_checkpoint(tmp_path / "model")
     for stage in ("semantic", "coarse", "fine"):
         before, after = getattr(tiny_checkpoint, stage), getattr(made, stage)
@@ -68,7 +53,7 @@ def test_finetune_writes_a_model_that_loads(
 
 def test_finetune_goes_on_where_it_was_stopped(tiny_checkpoint: Checkpoint, recordings: Path, tmp_path: Path) -> None:
     """What was heard is not heard again; a run that was stopped ends like one that was not."""
-    ear = Ear()
+    ear = CountingEar()
     stopped = replace(SHORT, num_steps=1)
 
     def run(config: FinetuneConfig, work: str, output: str) -> Checkpoint:
@@ -107,14 +92,25 @@ def test_adapters_change_nothing_until_they_learn_and_fold_into_the_weights() ->
     assert torch.allclose(model(x), adapted, atol=1e-6)
 
 
+def test_hear_listens_again_when_a_text_was_corrected(
+    tiny_checkpoint: Checkpoint, recordings: Path, tmp_path: Path
+) -> None:
+    """Tokens are named with the words, so other words are another recording; the rest is kept."""
+    ear = CountingEar()
+    hear(tiny_checkpoint, recordings, tmp_path / "heard", ear)
+    (recordings / "metadata.txt").write_text("woman.wav|Hello there.\nman.wav|And to you all.\n")
+    hear(tiny_checkpoint, recordings, tmp_path / "heard", ear)
+    assert ear.num_heard == 3
+
+
 def test_hear_refuses_what_it_cannot_use(tiny_checkpoint: Checkpoint, recordings: Path, tmp_path: Path) -> None:
     """Lines without a text, and a folder without lines."""
     (recordings / "metadata.txt").write_text("woman.wav|\n")
     with pytest.raises(ConfigError, match=r"metadata\.txt:1"):
-        hear(tiny_checkpoint, recordings, tmp_path / "heard", Ear())
+        hear(tiny_checkpoint, recordings, tmp_path / "heard", CountingEar())
     (recordings / "metadata.txt").write_text("\n")
     with pytest.raises(ConfigError, match="lists no recordings"):
-        hear(tiny_checkpoint, recordings, tmp_path / "heard", Ear())
+        hear(tiny_checkpoint, recordings, tmp_path / "heard", CountingEar())
 
 
 def test_finetune_config_refuses_nonsense(tiny_checkpoint: Checkpoint, recordings: Path, tmp_path: Path) -> None:
@@ -123,4 +119,11 @@ def test_finetune_config_refuses_nonsense(tiny_checkpoint: Checkpoint, recording
         with pytest.raises(ConfigError):
             FinetuneConfig(**wrong)
     with pytest.raises(ConfigError, match="device"):
-        finetune(tiny_checkpoint, recordings, tmp_path, tmp_path / "m", replace(SHORT, device="cuda:7"), encoder=Ear())
+        finetune(
+            tiny_checkpoint,
+            recordings,
+            tmp_path,
+            tmp_path / "m",
+            replace(SHORT, device="cuda:7"),
+            encoder=CountingEar(),
+        )

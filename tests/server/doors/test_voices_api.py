@@ -17,8 +17,8 @@ from bark_server.doors.http import HttpDoor
 from bark_server.limits import Limits
 from bark_server.logs import EventLog
 from bark_server.prepared import PreparedEngine
+from counting_ear import CountingEar
 from harness import RATE_HZ, voice_like
-from numpy.typing import NDArray
 
 from bark_stream.audio_file import AudioWriter
 from bark_stream.checkpoint import Checkpoint
@@ -31,14 +31,6 @@ SAMPLE = (Path(__file__).parents[2] / "samples" / "woman.ogg").read_bytes()
 CONSENT = "A. Speaker, by mail, 2026-11-01"
 KEY = {"Authorization": "Bearer may-clone"}
 SPEAKING_KEY = {"Authorization": "Bearer may-speak"}
-
-
-class Ear:
-    name = "counting"
-    num_tokens = 100
-
-    def tokens(self, pcm: NDArray[np.float32], rate_hz: int) -> NDArray[np.int64]:
-        return np.arange(int(len(pcm) / rate_hz * 49.9)) % self.num_tokens
 
 
 class StoreEngine(PreparedEngine):
@@ -79,7 +71,7 @@ class Cloning:
             config,
             lambda: StoreEngine(self.store),
             log=EventLog(self.log),
-            make_studio=lambda: Studio(checkpoint, self.store, Ear()),
+            make_studio=lambda: Studio(checkpoint, self.store, CountingEar()),
         )
 
     async def __aenter__(self) -> httpx.AsyncClient:
@@ -110,7 +102,7 @@ async def names(client: httpx.AsyncClient) -> list[str]:
 
 async def test_cloned_voice_is_listed_spoken_with_and_deleted(client: httpx.AsyncClient) -> None:
     """A voice that is cloned can be spoken with at once, says so in the sound file, and is gone when deleted."""
-    made = await post(client)
+    made = await post(client, text="Good morning.")
     assert made.status_code == 201
     assert made.json()["origin"] == "cloned"
     assert made.json()["sample_s"] == pytest.approx(6.3, abs=0.5)
@@ -153,6 +145,7 @@ async def test_bad_requests_are_refused_by_name(client: httpx.AsyncClient) -> No
         (post(client, consent=" "), 400, "missing_consent", "consent"),
         (post(client, name="../alice"), 400, "bad_voice_name", "name"),
         (post(client, name="en_speaker_0"), 409, "voice_exists", "name"),
+        (post(client, text="…"), 400, "empty_text", "text"),
         (post(client, b"no sound"), 400, "bad_audio", "audio_sample"),
         (post(client, short.getvalue()), 400, "sample_too_short", "audio_sample"),
         (client.post("/audio/voices", json={"name": "alice"}), 400, "invalid_form", None),
