@@ -16,7 +16,6 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("sample", type=Path, metavar="SAMPLE", help="sound file: 3 to 15 s of one person, clean")
     parser.add_argument("--name", required=True, help="of the voice")
     parser.add_argument("--consent", default="", metavar="TEXT", help="who agreed, and when; kept inside the voice")
-    parser.add_argument("--text", help="what the sample says: with it the clone keeps more of its words")
     parser.add_argument("--model", default="mini", help="the one that shall speak (default: the built-in mini)")
     parser.add_argument("--hubert", help="folder or Hub name, for models without an ear of their own")
     parser.add_argument("--quantizer", help="file or OWNER/REPOSITORY/FILE on the Hub, beside HuBERT")
@@ -44,13 +43,6 @@ def run(arguments: argparse.Namespace) -> int:
     encoder = None
     if arguments.hubert or arguments.quantizer:
         encoder = load_hubert_encoder(arguments.hubert or HUBERT, arguments.quantizer or QUANTIZER)
-    voice = clone(
-        arguments.sample,
-        name=arguments.name,
-        consent=arguments.consent,
-        model=checkpoint,
-        encoder=encoder,
-        text=arguments.text,
-    )
+    voice = clone(arguments.sample, name=arguments.name, consent=arguments.consent, model=checkpoint, encoder=encoder)
     print(store.save(voice, replace=arguments.replace))
     return 0

@@ -7,7 +7,6 @@ import io
 import math
 from collections.abc import Callable
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +15,10 @@ from numpy.typing import NDArray
 
 from bark_stream.audio_file import read_audio
 from bark_stream.checkpoint import Checkpoint, load_checkpoint
-from bark_stream.cloning.encoder import SemanticTokenizer
+from bark_stream.cloning.encoder import Scores, SemanticTokenizer
 from bark_stream.cloning.hubert import load_hubert_encoder
 from bark_stream.cloning.mel_encoder import FILE, load_mel_encoder
 from bark_stream.cloning.sample import speech_of
-from bark_stream.cloning.transcript import Scores, WordGuide
 from bark_stream.codec import Codec
 from bark_stream.config import ModelConfig
 from bark_stream.errors import BadAudio, CheckpointError, MissingConsent
@@ -42,7 +40,6 @@ def clone(
     consent: str,
     model: str | Path | Checkpoint = "mini",
     encoder: SemanticTokenizer | None = None,
-    text: str | None = None,
 ) -> Voice:
     """A voice that speaks like the person in a sample.
 
@@ -52,10 +49,9 @@ def clone(
         consent: who agreed, and when. It is kept inside the voice.
         model: the one that shall speak.
         encoder: what names the semantic tokens; the model's own without it, or HuBERT for a model that has none.
-        text: what the sample says, if that is known: its semantic tokens are named better with it.
     Returns: the voice, checked against the model. `save_voice` writes it, a `VoiceStore` keeps it.
     Raises: MissingConsent; BadAudio and its family, one error for each fault of a sample; CheckpointError, ConfigError
-        or DownloadError if the encoder is missing or does not fit; EmptyText, TextTooLong for `text`.
+        or DownloadError if the encoder is missing or does not fit.
     """
     if not consent.strip():
         raise MissingConsent
@@ -82,8 +78,7 @@ def clone(
         tokens=token_family(checkpoint.config),
     )
     codec = Codec(checkpoint.config.codec, checkpoint.codec, source=checkpoint.source)
-    choose = most_likely if text is None else partial(WordGuide(checkpoint).tokens, text=text)
-    return voice_of(speech, rate_hz, name, checkpoint.config, codec, encoder, provenance, choose)
+    return voice_of(speech, rate_hz, name, checkpoint.config, codec, encoder, provenance)
 
 
 def read_sample(data: bytes, source: str) -> tuple[NDArray[np.float32], int]:
@@ -115,13 +110,12 @@ def voice_of(
     codec: Codec,
     encoder: SemanticTokenizer,
     provenance: Provenance,
-    choose: ChooseTokens,
 ) -> Voice:
     """What is heard of speech, as a voice.
 
     Raises: BadVoice if it does not fit the model, which would be the encoder's fault.
     """
-    semantic, codes = tokens_and_codes(speech, rate_hz, config, codec, encoder, choose)
+    semantic, codes = tokens_and_codes(speech, rate_hz, config, codec, encoder)
     parts = {
         "semantic_prompt": semantic,
         "coarse_prompt": codes[: config.coarse.num_codebooks],
@@ -141,7 +135,7 @@ def tokens_and_codes(
     config: ModelConfig,
     codec: Codec,
     encoder: SemanticTokenizer,
-    choose: ChooseTokens,
+    choose: ChooseTokens = most_likely,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """[L] sound -> semantic tokens [N] and codes [K, T] of the same seconds, at the model's ratio of the two."""
     semantic = choose(encoder.scores(pcm, rate_hz))

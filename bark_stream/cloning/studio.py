@@ -31,17 +31,13 @@ class Studio:
         """In the store."""
         return len(self._store.names())
 
-    def clone(self, sample: bytes, *, name: str, consent: str, text: str | None = None) -> Provenance:
-        """Make and keep a voice.
-
-        Args: text: what the sample says, if it is known.
-        Raises: as `bark_stream.clone`; BadVoiceName, VoiceExists, OutputError.
-        """
+    def clone(self, sample: bytes, *, name: str, consent: str) -> Provenance:
+        """Make and keep a voice. Raises: as `bark_stream.clone`; BadVoiceName, VoiceExists, OutputError."""
         check_voice_name(name)
         with self._lock:
             if self._checkpoint.voices.is_of_model(name) or name in self._store:
                 raise VoiceExists(name)
-            voice = clone(sample, name=name, consent=consent, model=self._checkpoint, encoder=self._encoder, text=text)
+            voice = clone(sample, name=name, consent=consent, model=self._checkpoint, encoder=self._encoder)
             self._store.save(voice)
         assert voice.provenance is not None
         return voice.provenance

@@ -23,7 +23,6 @@ from bark_stream.checkpoint.models import new_fine_model, with_tied_heads
 from bark_stream.checkpoint.storage import Storage
 from bark_stream.cloning.clone import encoder_of, tokens_and_codes
 from bark_stream.cloning.encoder import SemanticTokenizer
-from bark_stream.cloning.transcript import WordGuide
 from bark_stream.codec import Codec
 from bark_stream.errors import ConfigError
 from bark_stream.text import TextEncoder
@@ -31,6 +30,7 @@ from bark_stream.training.finetune_losses import FinetuneBatch, FinetuneLosses, 
 from bark_stream.training.lora import add_adapters, fold_adapters
 from bark_stream.training.pairs import read_metadata
 from bark_stream.training.run import Progress, RunConfig, train
+from bark_stream.training.transcript import WordGuide
 from bark_stream.transformer import CausalGPT, FineGPT
 
 Stage = Literal["semantic", "coarse", "fine"]

@@ -14,11 +14,11 @@ import numpy as np
 from bark_stream.audio_file import read_audio
 from bark_stream.checkpoint import load_checkpoint
 from bark_stream.cloning.clone import encoder_of
-from bark_stream.cloning.transcript import WordGuide
 from bark_stream.errors import ConfigError
 from bark_stream.resample import resample
 from bark_stream.training.codec import SAMPLE_RATE_HZ
 from bark_stream.training.shards import Clip, write_shard
+from bark_stream.training.transcript import WordGuide
 
 METADATA = "metadata.txt"
 NOT_KNOWN = -1.0

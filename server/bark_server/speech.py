@@ -94,8 +94,8 @@ class Studio(Protocol):
     def num_voices(self) -> int:
         """That it keeps."""
 
-    def clone(self, sample: bytes, *, name: str, consent: str, text: str | None) -> Provenance:
-        """Make and keep a voice. `text`: what the sample says, if it is known. Raises: BarkStreamError."""
+    def clone(self, sample: bytes, *, name: str, consent: str) -> Provenance:
+        """Make and keep a voice. Raises: BarkStreamError."""
 
     def delete(self, name: str) -> None:
         """Raises: UnknownVoice for a voice that it does not keep."""

@@ -163,7 +163,7 @@ class Studio:
         bark, texts = self._bark, held_out_sentences()[:NUM_SPOKEN]
         path = self._out / f"{number:02d}_sample.wav"
         _write(path, speaker.read(SAMPLE_TEXT))
-        voice = clone(path, name=f"clone-{number}", consent=CONSENT, model=self._checkpoint, text=SAMPLE_TEXT)
+        voice = clone(path, name=f"clone-{number}", consent=CONSENT, model=self._checkpoint)
         spoken = [bark.generate(text, voice=voice, seed=number) for text in texts]
         through = bark.pipeline.codec.decode_whole(torch.from_numpy(voice.fine.copy())[None])[0].numpy()
         _write(self._out / f"{number:02d}_clone.wav", np.concatenate(spoken))

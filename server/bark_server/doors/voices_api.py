@@ -1,6 +1,6 @@
 """Cloning over HTTP, for keys that may: a sample in, a voice that everybody here can speak with.
 
-POST /v1/audio/voices           multipart: name, consent, audio_sample, and text (what the sample says) if it is known
+POST /v1/audio/voices           multipart: name, consent, audio_sample
 DELETE /v1/audio/voices/NAME
 
 Off unless the server was started with it. Names of files that clients send are not looked at.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from http import HTTPStatus
 
 from starlette.datastructures import FormData, UploadFile
@@ -30,10 +29,8 @@ from bark_stream.errors import (
     BadAudio,
     BadVoiceName,
     BarkStreamError,
-    EmptyText,
     MissingConsent,
     RequestError,
-    TextTooLong,
     UnknownVoice,
     VoiceExists,
 )
@@ -65,15 +62,13 @@ class _VoicesApi:
         hub, studio = self._admit(request)
         limits = hub.limits
         data = await read_body(request, max_bytes=limits.max_sample_bytes, timeout_s=limits.reader_idle_ms / 1000)
-        form = await _read_form(request, data)
+        name, consent, sample = await _read_form(request, data)
         self._count(hub, studio)
         try:
-            origin = await asyncio.to_thread(
-                studio.clone, form.sample, name=form.name, consent=form.consent, text=form.text
-            )
+            origin = await asyncio.to_thread(studio.clone, sample, name=name, consent=consent)
         except BarkStreamError as error:
             raise _refusal(error) from error
-        return JSONResponse(_voice(form.name, origin), HTTPStatus.CREATED)
+        return JSONResponse(_voice(name, origin), HTTPStatus.CREATED)
 
     async def delete(self, request: Request) -> JSONResponse:
         _, studio = self._admit(request)
@@ -110,16 +105,8 @@ class _VoicesApi:
         self._cloned_at_s.append(now_s)
 
 
-@dataclass(frozen=True, slots=True)
-class _Form:
-    name: str
-    consent: str
-    text: str | None
-    sample: bytes
-
-
-async def _read_form(request: Request, data: bytes) -> _Form:
-    """Raises: ApiError 400."""
+async def _read_form(request: Request, data: bytes) -> tuple[str, str, bytes]:
+    """Name, consent and sample. Raises: ApiError 400."""
     if not request.headers.get("Content-Type", "").startswith("multipart/form-data"):
         raise ApiError(HTTPStatus.BAD_REQUEST, "the body is no multipart/form-data", code="invalid_form")
 
@@ -132,8 +119,7 @@ async def _read_form(request: Request, data: bytes) -> _Form:
     except (MultiPartException, KeyError, ValueError) as problem:
         raise ApiError(HTTPStatus.BAD_REQUEST, "the form cannot be read", code="invalid_form") from problem
     try:
-        text = _text(form, "text") if form.get("text") else None
-        return _Form(_text(form, "name"), _text(form, "consent"), text, await _sample(form))
+        return _text(form, "name"), _text(form, "consent"), await _sample(form)
     finally:
         await form.close()
 
@@ -173,8 +159,6 @@ _REFUSALS: tuple[tuple[type[RequestError], HTTPStatus, str], ...] = (
     (VoiceExists, HTTPStatus.CONFLICT, "name"),
     (BadVoiceName, HTTPStatus.BAD_REQUEST, "name"),
     (UnknownVoice, HTTPStatus.NOT_FOUND, "name"),
-    (EmptyText, HTTPStatus.BAD_REQUEST, "text"),
-    (TextTooLong, HTTPStatus.BAD_REQUEST, "text"),
 )
 
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 from counting_ear import CountingEar
 from hugging_face_reference import bark_history
-from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 import bark_stream
@@ -72,21 +71,6 @@ def test_clone_speaks(tiny_checkpoint: Checkpoint) -> None:
     speech = bark.synthesize("Hello.", voice=voice, max_s=0.4)
     assert speech.audio_s == pytest.approx(0.4, abs=0.05)
     assert speech.state.voice == voice
-
-
-def test_clone_names_its_tokens_with_the_words_that_are_said(tiny_checkpoint: Checkpoint) -> None:
-    """An ear that hears everything alike leaves it to the words; without them the first token is as good as any."""
-
-    class DullEar(CountingEar):
-        def scores(self, pcm: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
-            return np.zeros_like(super().scores(pcm, rate_hz))
-
-    def semantic(text: str | None) -> NDArray[np.int64]:
-        voice = clone(SAMPLE, name="a", consent=CONSENT, model=tiny_checkpoint, encoder=DullEar(), text=text)
-        return voice.semantic
-
-    assert not semantic(None).any()
-    assert semantic("Good morning.").any()
 
 
 def test_clone_refuses_before_it_hears(tiny_checkpoint: Checkpoint) -> None:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from bark_stream.bark import load
 from bark_stream.checkpoint import Checkpoint, load_checkpoint
 from bark_stream.cloning.clone import encoder_of, most_likely
-from bark_stream.cloning.transcript import WordGuide
 from bark_stream.errors import EmptyText
 from bark_stream.text import TextEncoder
+from bark_stream.training.transcript import WordGuide
 from bark_stream.transformer import CausalGPT
 
 TEXT = "Hello there."

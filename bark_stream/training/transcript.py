@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from bark_stream.checkpoint import Checkpoint
+from bark_stream.cloning.encoder import Scores
 from bark_stream.config import SemanticConfig
 from bark_stream.kv_cache import KVCache
 from bark_stream.text import TextEncoder
@@ -21,8 +22,6 @@ from bark_stream.transformer import CausalGPT, Span
 
 NUM_HYPOTHESES = 8
 """Of the beam."""
-
-Scores = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
