@@ -6,10 +6,10 @@ default, all weights if asked for; on whatever device.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -32,6 +32,7 @@ from bark_stream.training.pairs import read_metadata
 from bark_stream.training.run import Progress, RunConfig, train
 from bark_stream.training.transcript import WordGuide
 from bark_stream.transformer import CausalGPT, FineGPT
+from bark_stream.whole_file import whole_file
 
 Stage = Literal["semantic", "coarse", "fine"]
 STAGES: tuple[Stage, ...] = ("semantic", "coarse", "fine")
@@ -95,7 +96,7 @@ def hear(
 ) -> list[Heard]:
     """Every recording as tokens; those that were heard before are read from the folder.
 
-    Raises: ConfigError for bad or empty metadata; BadAudio, TextTooLong, CheckpointError.
+    Raises: ConfigError for bad or empty metadata; BadAudio, EmptyText, TextTooLong, CheckpointError, OutputError.
     """
     pairs = list(read_metadata(recordings))
     if not pairs:
@@ -103,20 +104,17 @@ def hear(
     folder.mkdir(parents=True, exist_ok=True)
     text = TextEncoder(checkpoint.tokenizer, checkpoint.config.semantic)
     codec = Codec(checkpoint.config.codec, checkpoint.codec, source=checkpoint.source)
-    guide = WordGuide(checkpoint)
+    guide: WordGuide | None = None
     heard = []
     for path, words in pairs:
         kept = folder / f"{_digest(checkpoint, path, words)}.npz"
         if not kept.exists():
             encoder = encoder or encoder_of(checkpoint)
-            pcm, rate_hz = read_audio(path)
-            semantic, codes = tokens_and_codes(
-                pcm, rate_hz, checkpoint.config, codec, encoder, functools.partial(guide.tokens, text=words)
-            )
-            partial = folder / f".{kept.name}.part"
-            with partial.open("wb") as file:
+            guide = guide or WordGuide(checkpoint)
+            choose = partial(guide.tokens, text=words)
+            semantic, codes = tokens_and_codes(*read_audio(path), checkpoint.config, codec, encoder, choose)
+            with whole_file(kept) as file:
                 np.savez(file, semantic=semantic, codes=codes)
-            partial.replace(kept)
         with np.load(kept, allow_pickle=False) as arrays:
             tokens = np.array(text.encode_padded(words), dtype=np.int64)
             heard.append(Heard(tokens, arrays["semantic"], arrays["codes"]))

@@ -37,7 +37,8 @@ def prepare_pairs(
         shards: where they go.
         model: name or folder of a model that holds a semantic encoder.
     Returns: how many recordings.
-    Raises: ConfigError for a bad line, CheckpointError if the model has no semantic encoder, BadAudio, TextTooLong.
+    Raises: ConfigError for a bad line, CheckpointError if the model has no semantic encoder, BadAudio,
+        EmptyText, TextTooLong.
     """
     checkpoint = load_checkpoint(model)
     encoder, guide = encoder_of(checkpoint), WordGuide(checkpoint)
