@@ -53,6 +53,12 @@ def add_parser(subparsers: Any) -> None:
         parser_of_part.add_argument("--steps", type=int, help="of the whole run (default: the recipe's)")
         parser_of_part.add_argument("--learning-rate", type=float)
         parser_of_part.add_argument("--from", dest="start", metavar="MODEL", help="fine-tune this model's weights")
+        parser_of_part.add_argument(
+            "--precision",
+            default="float32",
+            choices=("float32", "bfloat16"),
+            help="of products of matrices (%(default)s)",
+        )
     finetune = _step(
         steps, "finetune", "any model and recordings with texts -> a model that speaks like them", _finetune
     )
@@ -139,10 +145,12 @@ def _encode(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
+    from bark_stream.precision import resolve_precision
     from bark_stream.training.stages import default_pace, train_part
 
     part = arguments.train_step
-    pace = default_pace(part)
+    precision = resolve_precision(arguments.precision)
+    pace = dataclasses.replace(default_pace(part), in_bfloat16=precision == "bfloat16")
     if arguments.steps is not None:
         pace = dataclasses.replace(pace, num_steps=arguments.steps)
     if arguments.learning_rate is not None:

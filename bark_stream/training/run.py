@@ -49,6 +49,8 @@ class RunConfig:
     """Steps between points of the curve."""
     with_muon: bool = True
     """Muon moves hidden matrices and AdamW the rest; without it AdamW moves all."""
+    in_bfloat16: bool = False
+    """Products of matrices in bfloat16; weights and what the optimiser keeps stay float32."""
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -102,7 +104,8 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(done, config)
         torch.manual_seed(config.seed * 1_000_003 + done)
-        losses = step(done, np.random.default_rng([config.seed, done]))
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.in_bfloat16):
+            losses = step(done, np.random.default_rng([config.seed, done]))
         optimiser.zero_grad(set_to_none=True)
         losses["loss"].backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)

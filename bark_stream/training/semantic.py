@@ -28,6 +28,8 @@ NUM_SPELLING_BLOCKS = 2
 """The probe reads what so many blocks make of the text."""
 DELAY_CHARS = 4
 """A letter's phone is asked for so many characters later, when what follows it has been seen."""
+NEAR_TOKENS = 12
+"""How far away the moment may lie that a wrong input token is of: about a word."""
 GUIDED_DELAYED_HEAD = (2, 1)
 """(layer, head) told to look where the probe's answer about the spoken character is."""
 
@@ -54,6 +56,8 @@ class SemanticTrainingConfig:
     """Sentences that follow another."""
     whole_padding_share: float = 0.1
     """Batches with all padding of the text, as at inference; the others keep a few pads and cost half."""
+    max_corrupted: float = 0.12
+    """Largest share of a sentence's input tokens that are wrong, as drawn ones may be."""
     guide_weight: float = 0.5
     """Weight of the guided attention loss."""
     spelling_weight: float = 0.5
@@ -209,7 +213,7 @@ class SemanticTraining:
             n, c = len(example.tokens), len(example.text)
             text[row, :c] = example.text
             history[row, : len(before)] = before
-            tokens[row, :n] = example.tokens
+            tokens[row, :n] = self._corrupted(example.tokens, rng)
             targets[row, :n] = example.tokens
             targets[row, n] = config.pad_token
             centres[row, :n] = example.at
@@ -222,6 +226,16 @@ class SemanticTraining:
             targets=torch.from_numpy(targets),
             centres=torch.from_numpy(centres),
         )
+
+    def _corrupted(self, tokens: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """[N] the tokens, some of them of another moment near by, some random: a model that has only seen true ones
+        goes by the last token instead of the text, and says a word again or leaves one out after its first mistake."""
+        hit = np.nonzero(rng.random(len(tokens)) < rng.random() * self._training.max_corrupted)[0]
+        near = tokens[np.clip(hit + rng.integers(-NEAR_TOKENS, NEAR_TOKENS + 1, len(hit)), 0, len(tokens) - 1)]
+        strange = rng.integers(0, self._config.vocab_size, len(hit))
+        corrupted: npt.NDArray[np.int64] = tokens.copy()
+        corrupted[hit] = np.where(rng.random(len(hit)) < 0.5, near, strange)
+        return corrupted
 
     def _history(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         example = self._examples[int(rng.integers(len(self._examples)))]

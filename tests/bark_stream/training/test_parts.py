@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,16 @@ def test_every_part_writes_its_curve_and_resumes(workspace: Path) -> None:
         assert (workspace / "runs" / part / CURVE).read_text().count("\n") == 1
     pace = dataclasses.replace(default_pace("semantic_encoder"), num_steps=2, log_every_steps=1)
     assert train_part("semantic_encoder", workspace, pace) == 2
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_learns_in_bfloat16(part: str, workspace: Path, tmp_path: Path) -> None:
+    """A step more with rounded products: no part holds a computation that cannot be rounded."""
+    copied = shutil.copytree(workspace, tmp_path / "copied")
+    pace = dataclasses.replace(default_pace(part), num_steps=2, log_every_steps=1, in_bfloat16=True)
+    assert train_part(part, copied, pace) == 2
+    last = json.loads((copied / "runs" / part / CURVE).read_text().splitlines()[-1])
+    assert np.isfinite(last["loss"])
 
 
 def test_decoder_goes_on_with_codes_of_the_fine_stage(workspace: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bark_stream.errors import ConfigError
-from bark_stream.training.run import CHECKPOINT, CURVE, PLOT, RunConfig, learning_rate, train
+from bark_stream.training.run import CHECKPOINT, CURVE, PLOT, Progress, RunConfig, learning_rate, train
 
 
 def _task(model: nn.Linear) -> object:
@@ -59,6 +60,18 @@ def test_train_to_its_end_draws_the_curve_and_learns(tmp_path: Path) -> None:
     train(model, _task(model), tmp_path, PACE, on_progress=told.append)
     assert told[-1].losses["loss"] < 0.2 * told[0].losses["loss"]
     assert (tmp_path / PLOT).read_text().lstrip().startswith("<?xml")
+
+
+def test_train_in_bfloat16_keeps_weights_in_float32_and_learns(tmp_path: Path) -> None:
+    """Only products of matrices are rounded: the result differs from float32's, and the loss falls as far."""
+    exact, rounded = _model(), _model()
+    train(exact, _task(exact), tmp_path / "exact", PACE)
+    told: list[Progress] = []
+    pace = dataclasses.replace(PACE, in_bfloat16=True)
+    train(rounded, _task(rounded), tmp_path / "rounded", pace, on_progress=told.append)
+    assert rounded.weight.dtype == torch.float32
+    assert not torch.equal(exact.weight, rounded.weight)
+    assert told[-1].losses["loss"] < 0.2 * told[0].losses["loss"]
 
 
 def test_learning_rate_rises_then_falls_to_its_end() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -75,3 +77,30 @@ def test_spelling_loss_falls_within_a_few_steps(model: CausalGPT, clips: tuple[l
         optimiser.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0] - 0.1
+
+
+def test_input_tokens_are_partly_wrong_and_targets_never(
+    clips: tuple[list[Clip], list[Clip]], model: CausalGPT
+) -> None:
+    """A share between none and the largest one is wrong; what is to be said stays true."""
+    wholly = dataclasses.replace(TRAINING, max_corrupted=1.0)
+    training = SemanticTraining(model, clips[0], mini_config().semantic, wholly)
+    rng, num_wrong, num_tokens = np.random.default_rng(0), 0, 0
+    for _ in range(50):
+        batch = training._lay(training._draw(rng), False, rng)
+        (example,) = training._examples
+        assert (batch.targets[:, :-1] == torch.from_numpy(example.tokens)).all()
+        num_wrong += int((batch.tokens != batch.targets[:, :-1]).sum())
+        num_tokens += batch.tokens.numel()
+    # Half are hit on average; half of those take a moment near by, which is often the same token here.
+    assert 0.25 < num_wrong / num_tokens < 0.5
+
+
+def test_input_tokens_are_true_where_none_may_be_wrong(clips: tuple[list[Clip], list[Clip]], model: CausalGPT) -> None:
+    """Without a share for them nothing is changed."""
+    training = SemanticTraining(
+        model, clips[0], mini_config().semantic, dataclasses.replace(TRAINING, max_corrupted=0.0)
+    )
+    rng = np.random.default_rng(0)
+    batch = training._lay(training._draw(rng), False, rng)
+    assert torch.equal(batch.tokens, batch.targets[:, :-1])
