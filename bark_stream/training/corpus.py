@@ -1,7 +1,7 @@
 """Texts to learn from: a sentence list, everyday sentences from small grammars, and lists of words.
 
-Everything is drawn from one seeded generator. Sentences that figures are measured on never come out. Knows no
-sound.
+Everything is drawn from one seeded generator. Sentences that figures are measured on, or choices made by, never come
+out. Knows no sound.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Corpus:
         self._expressive = expressive
         self._only_words = only_words
         self._random = random.Random(seed)
-        self._held_out = {_key(s) for s in held_out_sentences()}
+        self._held_out = {_key(s) for s in (*held_out_sentences(), *validation_sentences())}
         self._sentences = [] if sentences is None else _read_sentences(sentences)
         lexicon = _lexicon()
         self._words = [w for w in lexicon if w.islower() and w.isalpha() and 2 < len(w) < 14]
@@ -63,13 +63,13 @@ class Corpus:
         if self._only_words:
             return self._word_list()
         kind = self._random.random()
-        if kind < 0.42 and self._sentences:
+        if kind < 0.66 and self._sentences:
             return self._random.choice(self._sentences)
         if kind < 0.82:
             return self._everyday()
-        if kind < 0.92:
+        if kind < 0.94:
             return self._word_list()
-        if kind < 0.96:
+        if kind < 0.97:
             return str(self._random.choice(self._grammar["short"]))
         first: str = self._random.choice(self._grammar["short"])
         return f"{first} {self._everyday()}"
@@ -160,8 +160,17 @@ class Corpus:
 
 
 def held_out_sentences() -> list[str]:
-    """The sentences that figures are measured on; never trained on."""
-    return [line for line in _asset("held_out_sentences.txt").splitlines() if line]
+    """The sentences that figures are measured on; never trained on, and nothing is chosen by them."""
+    return _lines("held_out_sentences.txt")
+
+
+def validation_sentences() -> list[str]:
+    """The sentences that voices and prompts are chosen by; never trained on."""
+    return _lines("validation_sentences.txt")
+
+
+def _lines(asset: str) -> list[str]:
+    return [line for line in _asset(asset).splitlines() if line]
 
 
 def _asset(name: str) -> str:

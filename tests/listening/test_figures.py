@@ -7,6 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bark_stream.bark import Bark
+from bark_stream.checkpoint import load_checkpoint
+from bark_stream.precision import resolve_precision
+from bark_stream.training.export import MAX_PROMPT_TOKENS, MIN_PROMPT_TOKENS
+from bark_stream.training.voices import VOICES
+from tests.listening.choose import Prompts, Tried, best
 from tests.listening.made import Made
 from tests.listening.measured import Row, summarise
 from tests.listening.pictures import draw
@@ -75,3 +81,25 @@ def test_report_and_pictures_are_written(tmp_path: Path) -> None:
     made = Made(_tone(200, 0.02), np.array([240]))
     draw(tmp_path / "clip.png", "yes", {"streamed": made.pcm}, made.seams, RATE_HZ)
     assert (tmp_path / "clip.png").stat().st_size > 1000
+
+
+def test_best_prompt_of_a_voice_is_the_one_with_the_fewest_errors() -> None:
+    """By their share, for a run that was stopped may have heard more after one than after another."""
+    found = [
+        Tried("a", 0, 5, 50),
+        Tried("a", 1, 2, 50),
+        Tried("b", 0, 4, 100),
+        Tried("b", 1, 3, 50),
+        Tried("a", 2, 2, 50),
+    ]
+    assert [(one.voice, one.prompt) for one in best(found)] == [("a", 1), ("b", 0)]
+
+
+def test_prompts_are_read_by_their_speaker_and_always_the_same(tmp_path: Path) -> None:
+    """Number n is one and the same prompt, three to six seconds long; another number is another."""
+    (tmp_path / "list.txt").write_text("The kettle sings in the kitchen.\nNobody came to the door that night.\n")
+    bark = Bark(load_checkpoint("mini"), precision=resolve_precision("auto"))
+    prompts = Prompts(bark, tmp_path / "list.txt")
+    first, again, other = (prompts.make("v", VOICES[1], number) for number in (0, 0, 1))
+    assert first == again != other
+    assert MIN_PROMPT_TOKENS <= len(first.semantic) <= MAX_PROMPT_TOKENS

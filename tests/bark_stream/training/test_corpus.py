@@ -6,7 +6,7 @@ import itertools
 import re
 from pathlib import Path
 
-from bark_stream.training.corpus import Corpus, held_out_sentences
+from bark_stream.training.corpus import Corpus, held_out_sentences, validation_sentences
 
 
 def test_corpus_says_the_words_that_people_use() -> None:
@@ -19,8 +19,10 @@ def test_corpus_says_the_words_that_people_use() -> None:
 
 
 def test_corpus_never_draws_a_held_out_sentence(tmp_path: Path) -> None:
-    """A list that holds sentences of the measurement gives the others alone, whatever their case and marks."""
-    held_out = held_out_sentences()
+    """A list that holds sentences that figures are taken from, or choices made by, gives the others alone, whatever
+    their case and marks."""
+    assert set(held_out_sentences()).isdisjoint(validation_sentences())
+    held_out = held_out_sentences() + validation_sentences()
     listed = [s.upper() if n % 2 else s.rstrip(".?!") for n, s in enumerate(held_out)]
     (tmp_path / "list.txt").write_text("\n".join([*listed, "The kettle sings in the kitchen."]), "utf-8")
     texts = list(itertools.islice(Corpus(tmp_path / "list.txt", seed=2), 3000))
