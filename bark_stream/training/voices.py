@@ -75,9 +75,9 @@ SPEAKERS = (
 
 FIRST_STRANGER = len(SPEAKERS)
 """Numbers from here on are strangers."""
-VOICES = (0, 2, 1027, 1825, 4, 1, 6, 2117, 330, 9)
-"""Speaker n of the list is the model's voice `en_speaker_n`; a stranger can be one too. Dark and breathy ones are not
-among them: their words were the first to be lost in the codec."""
+VOICES = (0, 116, 2422, 1825, 4, 2010, 811, 1726, 2532, 1919)
+"""Speaker n of the list is the model's voice `en_speaker_n`; most are strangers, chosen by how well they are understood
+and how little alike they are (EXPERIMENTS)."""
 
 
 def speaker_of(number: int) -> Speaker:

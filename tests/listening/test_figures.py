@@ -72,6 +72,14 @@ def test_voices_alike_count_once() -> None:
     assert num_clearly_different({"a": a, "b": b, "c": a}) == 2
 
 
+def test_different_voices_are_counted_though_the_first_is_like_them_all() -> None:
+    """The largest set counts, not the one that begins with the first voice."""
+    apart = [np.eye(3, dtype=np.float32)[i] for i in range(3)]
+    middle = np.full(3, 3**-0.5, np.float32)
+    voices = {"middle": middle, "a": apart[0], "b": apart[1], "c": apart[2]}
+    assert num_clearly_different(voices, limit=0.5) == 3
+
+
 def test_report_and_pictures_are_written(tmp_path: Path) -> None:
     """Tables, JSON and a spectrogram of a clip too short for one window."""
     row = Row("streamed", 3, "yes", "yes", 0, 1, 0.9, 0.0, -23.0, 0.02, (1.0,), (2.0,), (0.1,), (0.2,), (), 0.1, 0.3)
