@@ -152,6 +152,22 @@ def voice_from_arrays(name: str, arrays: Mapping[str, Any], provenance: Provenan
     return Voice(name, taken["semantic_prompt"], taken["coarse_prompt"], taken["fine_prompt"], provenance)
 
 
+def voice_from_codes(
+    name: str,
+    semantic: NDArray[np.integer[Any]],
+    codes: NDArray[np.integer[Any]],
+    config: ModelConfig,
+    provenance: Provenance | None = None,
+) -> Voice:
+    """A voice from semantic tokens [N] and all codes [8, T] of the same seconds; the coarse ones are the first."""
+    arrays = {
+        "semantic_prompt": semantic,
+        "coarse_prompt": codes[: config.coarse.num_codebooks],
+        "fine_prompt": codes,
+    }
+    return voice_from_arrays(name, arrays, provenance)
+
+
 def _frozen(array: NDArray[Any]) -> NDArray[np.int64]:
     copy = np.array(array, dtype=np.int64, order="C")
     copy.setflags(write=False)

@@ -37,7 +37,7 @@ from bark_stream.config import (
 )
 from bark_stream.transformer import CausalGPT
 from bark_stream.uninitialised import NoInitialisation
-from bark_stream.voice import Voice, voice_from_arrays
+from bark_stream.voice import Voice, voice_from_codes
 from bark_stream.voice_library import VoiceLibrary
 
 Shape = Literal["tiny", "small", "large"]
@@ -117,14 +117,8 @@ def _random_voice(config: ModelConfig, random: np.random.Generator) -> Voice:
     num_tokens = config.semantic.max_history_tokens * 5 // 4
     num_frames = int(num_tokens * config.frames_per_semantic)
     fine = random.integers(0, config.codec.codebook_size, (config.fine.num_codebooks, num_frames))
-    return voice_from_arrays(
-        VOICE,
-        {
-            "semantic_prompt": random.integers(0, config.semantic.vocab_size, num_tokens),
-            "coarse_prompt": fine[: config.coarse.num_codebooks],
-            "fine_prompt": fine,
-        },
-    ).check(config)
+    semantic = random.integers(0, config.semantic.vocab_size, num_tokens)
+    return voice_from_codes(VOICE, semantic, fine, config).check(config)
 
 
 def _character_tokenizer() -> str:

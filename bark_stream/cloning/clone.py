@@ -24,7 +24,7 @@ from bark_stream.config import ModelConfig
 from bark_stream.errors import BadAudio, CheckpointError, MissingConsent
 from bark_stream.provenance import Provenance
 from bark_stream.resample import resample
-from bark_stream.voice import Voice, token_family, voice_from_arrays
+from bark_stream.voice import Voice, token_family, voice_from_codes
 
 MAX_READ_S = 60.0
 MAX_SAMPLE_BYTES = 64 * 1024 * 1024
@@ -116,12 +116,7 @@ def voice_of(
     Raises: BadVoice if it does not fit the model, which would be the encoder's fault.
     """
     semantic, codes = tokens_and_codes(speech, rate_hz, config, codec, encoder)
-    parts = {
-        "semantic_prompt": semantic,
-        "coarse_prompt": codes[: config.coarse.num_codebooks],
-        "fine_prompt": codes,
-    }
-    return voice_from_arrays(name, parts, provenance).check(config)
+    return voice_from_codes(name, semantic, codes, config, provenance).check(config)
 
 
 def most_likely(scores: Scores) -> NDArray[np.int64]:

@@ -28,7 +28,7 @@ from bark_stream.training.stages import RUNS, codec_weights, workspace_streams
 from bark_stream.training.streams import Stream
 from bark_stream.training.text_tokens import build_tokenizer
 from bark_stream.training.voices import VOICES
-from bark_stream.voice import Voice, voice_from_arrays
+from bark_stream.voice import Voice, voice_from_codes
 from bark_stream.voice_library import VoiceLibrary
 
 SEMANTIC_VOCABULARY = "semantic_vocab.json"
@@ -114,10 +114,5 @@ def _cut(name: str, stream: Stream, first: int, end: int, config: ModelConfig) -
     ratio = config.frames_per_semantic
     num_frames = int(np.floor((end - first) * ratio))
     first_frame = min(round(first * ratio), stream.codes.shape[1] - num_frames)
-    codes = stream.codes[:, first_frame : first_frame + num_frames].astype(np.int64)
-    arrays = {
-        "semantic_prompt": stream.semantic[first:end].astype(np.int64),
-        "coarse_prompt": codes[: config.coarse.num_codebooks],
-        "fine_prompt": codes,
-    }
-    return voice_from_arrays(name, arrays)
+    codes = stream.codes[:, first_frame : first_frame + num_frames]
+    return voice_from_codes(name, stream.semantic[first:end], codes, config)

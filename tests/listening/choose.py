@@ -27,7 +27,7 @@ from bark_stream.training.prepare import Reader
 from bark_stream.training.shards import Clip
 from bark_stream.training.streams import sound_of_tokens
 from bark_stream.training.voices import VOICES
-from bark_stream.voice import Voice, save_voice, voice_from_arrays
+from bark_stream.voice import Voice, save_voice, voice_from_codes
 from tests.listening.words import Listener
 
 MAX_READ = 2
@@ -65,16 +65,10 @@ class Prompts:
     def _heard(self, name: str, clips: list[Clip]) -> Voice:
         config = self._bark.config
         pcm = np.concatenate([sound_of_tokens(clip) for clip in clips]).astype(np.float32) / 32768
-        tokens = np.concatenate([clip.tokens for clip in clips]).astype(np.int64)
+        tokens = np.concatenate([clip.tokens for clip in clips])
         with torch.inference_mode():
             codes = self._bark.pipeline.codec.encode(torch.from_numpy(pcm)[None], config.fine.num_codebooks)[0].numpy()
-        codes = codes[:, : int(len(tokens) * config.frames_per_semantic)]
-        arrays = {
-            "semantic_prompt": tokens,
-            "coarse_prompt": codes[: config.coarse.num_codebooks],
-            "fine_prompt": codes,
-        }
-        return voice_from_arrays(name, arrays)
+        return voice_from_codes(name, tokens, codes[:, : int(len(tokens) * config.frames_per_semantic)], config)
 
 
 def tried(out: Path) -> list[Tried]:
