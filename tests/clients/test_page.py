@@ -202,7 +202,8 @@ async def test_page_tells_that_the_server_is_busy(serve: Serve, page: Any) -> No
         await page.locator("#text").fill(TEXT)
         await page.get_by_role("button", name="Speak").click()
         await page.wait_for_function("document.querySelector('#status').textContent.includes('busy')")
-        assert await page.locator("#stop").is_disabled()
+        await page.wait_for_selector("#stop:disabled")
+        assert "busy" in await page.locator("#status").inner_text()
 
 
 async def test_page_fits_narrow_screens(serve: Serve, page: Any) -> None:
