@@ -35,12 +35,15 @@ def _tone(hz: float, length_s: float, level: float = 0.1) -> np.ndarray:
         ("The kitchen light is now on.", "the kitchen light is now on", 0),
         ("Okay, it is 5 o'clock.", "OK it is five oclock!", 0),
         ("[laughs] That is good.", "That is good", 0),
+        ("I am sorry, I would rather see a doctor.", "I'm sorry, I'd rather see a Dr.", 0),
+        ("The temperature is seventeen degrees.", "The temperature is 17 degrees.", 0),
+        ("They would go.", "They will go.", 1),
         ("one two three", "one too", 2),
         ("", "thank you", 2),
     ],
 )
 def test_word_errors_count_what_differs_to_the_ear(wanted: str, heard: str, errors: int) -> None:
-    """Spelling, sounds in brackets and small numbers are no errors; other words are."""
+    """Spelling, contractions, sounds in brackets and numbers in digits are no errors; other words are."""
     assert num_errors(words_of(wanted), words_of(heard)) == errors
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from whisper_normalizer.english import EnglishTextNormalizer
 
 from bark_stream.resample import resample
 
 RATE_HZ = 16_000
-_SAME = {"okay": "ok", "o'clock": "oclock"}
-_NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+_ALIKE = {"’": "'", "o'clock": "oclock", "okay": "ok"}
+"""What the normaliser leaves apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,18 @@ class Listener:
 
 
 def words_of(text: str) -> list[str]:
-    """Lower case, without punctuation and sounds in brackets; small numbers as words."""
-    text = re.sub(r"\[[^\]]*\]", " ", text.lower().replace("’", "'").replace("-", " "))
-    words = re.sub(r"[^a-z0-9' ]", " ", text).split()
-    words = [_NUMBERS[int(word)] if word.isdigit() and int(word) < len(_NUMBERS) else word for word in words]
-    return [_SAME.get(word, word) for word in words]
+    """As Whisper's own figures compare them (Radford et al., 2022, appendix C): numbers as digits, contractions and
+    spelling made alike, without punctuation and sounds in brackets."""
+    text = text.lower()
+    for written, other in _ALIKE.items():
+        text = text.replace(written, other)
+    words: list[str] = _normalizer()(text).split()
+    return words
+
+
+@cache
+def _normalizer() -> EnglishTextNormalizer:
+    return EnglishTextNormalizer()
 
 
 def num_errors(wanted: list[str], heard: list[str]) -> int:
