@@ -294,8 +294,8 @@ class ChunkPolicy:
     fine_lookahead_frames: int = 4
     """Newest frames that a fine pass sees but does not hand over yet."""
     carry: Carry = "anchored"
-    """`voice`: each sentence from the preset. `last`: from the sentence before. `anchored`: preset first, then the
-    last sentence's tail."""
+    """`voice`: each sentence from the preset. `last`: from the sentence before. `anchored`: what is said goes on from
+    the sentence before, how it sounds from the preset, so that a voice does not drift."""
     warm_codec: bool = True
     """Run the voice's last frames through the codec at the start of a stream: no wait for reflect padding, no onset
     click."""

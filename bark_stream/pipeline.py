@@ -94,11 +94,12 @@ class Pipeline:
             words: of the text, whose times are wanted.
         """
         config = self.config
-        history = state.history(policy.carry, config)
+        history = state.history(policy.carry)
+        spoken = state.semantic_history(policy.carry, config)
         budget = budget_s(text, policy)
         semantic = self.semantic.begin(
             torch.from_numpy(text_tokens),
-            None if history is None else torch.tensor(history.semantic),
+            None if spoken is None else torch.tensor(spoken),
             sampling=sampling,
             generator=state.generator("semantic"),
             max_tokens=None if budget is None else math.ceil(budget * config.semantic.rate_hz),

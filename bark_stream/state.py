@@ -13,9 +13,11 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bark_stream.codec import CodecState, ConvState, LayerState, LSTMState, OverlapState
@@ -23,6 +25,9 @@ from bark_stream.config import Carry, ModelConfig
 from bark_stream.errors import ConfigError
 from bark_stream.provenance import Provenance
 from bark_stream.voice import Voice
+
+ANCHORED_TAIL = 0.4
+"""Share of what the semantic stage looks back on that `anchored` gives to the last sentence; the rest is the preset."""
 
 _LAYER_TYPES: dict[str, type[LayerState]] = {t.__name__: t for t in (ConvState, OverlapState, LSTMState)}
 
@@ -51,15 +56,19 @@ class SpeechState:
         words = f"{self.seed}/{self.num_sentences}/{stage}".encode()
         return torch.Generator().manual_seed(_digest(words))
 
-    def history(self, carry: Carry, config: ModelConfig) -> Voice | None:
-        """What the next sentence is spoken after."""
-        if carry == "voice" or self.last is None:
-            return self.voice
-        if carry == "last" or self.voice is None:
+    def history(self, carry: Carry) -> Voice | None:
+        """What the next sentence sounds after: the coarse and the fine stage go on from it."""
+        if self.last is not None and (carry == "last" or (carry == "anchored" and self.voice is None)):
             return self.last
-        # Half of what a coarse window looks back on is the preset, the nearer half the last sentence's tail.
-        num_semantic = int(config.coarse.max_history_tokens / config.coarse_tokens_per_semantic / 2)
-        return self.voice.followed_by(self.last.tail(num_semantic, config))
+        return self.voice
+
+    def semantic_history(self, carry: Carry, config: ModelConfig) -> NDArray[np.int64] | None:
+        """[N] semantic tokens that the next sentence is said after."""
+        history = self.history(carry)
+        if history is None or carry != "anchored" or history is self.last or self.last is None:
+            return None if history is None else history.semantic
+        num_tail = int(config.semantic.max_history_tokens * ANCHORED_TAIL)
+        return np.concatenate([history.semantic, self.last.semantic[-num_tail:]])
 
     def to_bytes(self) -> bytes:
         """Everything, as one safetensors blob of some tens of kB; equal states give equal bytes."""

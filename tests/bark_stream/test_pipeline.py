@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from suno_reference import coarse_codes, fine_codes, semantic_tokens
 from bark_stream.checkpoint import Checkpoint, Models, build_models, random_checkpoint
 from bark_stream.coarse import CoarseStage
 from bark_stream.codec import Codec, CodecState
-from bark_stream.config import ChunkPolicy, SamplingConfig
+from bark_stream.config import Carry, ChunkPolicy, SamplingConfig
 from bark_stream.events import Chunk, Event, GuardFired, SentenceDone
 from bark_stream.fine import FineStage
 from bark_stream.pipeline import WARM_UP_FRAMES, Pipeline
@@ -24,6 +25,7 @@ from bark_stream.sentence_run import SentenceRun
 from bark_stream.state import SpeechState
 from bark_stream.voice import Voice
 
+CARRIES: tuple[Carry, ...] = get_args(Carry)
 GREEDY = SamplingConfig.greedy()
 REFERENCE = ChunkPolicy.reference()
 REALTIME = ChunkPolicy(
@@ -208,20 +210,36 @@ def test_second_sentence_runs_the_codec_on(pipeline: Pipeline, voice: Voice) -> 
 
 
 def test_carry_decides_the_history(pipeline: Pipeline, voice: Voice) -> None:
-    """`voice` starts each sentence from the preset, `last` from the sentence before, `anchored` from both in turn."""
+    """`voice` starts each sentence from the preset, `last` from the sentence before; under `anchored` it sounds after
+    the preset, and what is said follows both."""
     run, _ = speak(pipeline, SpeechState(voice=voice), REALTIME)
     state = pipeline.next_state(run)
     last = state.last
     assert last is not None
-    by_carry = {carry: state.history(carry, pipeline.config) for carry in ("voice", "last", "anchored")}
-    assert by_carry["voice"] is voice
-    assert by_carry["last"] is last
-    anchored = by_carry["anchored"]
+    assert state.history("voice") is voice
+    assert state.history("last") is last
+    assert state.history("anchored") is voice
+    said = {carry: state.semantic_history(carry, pipeline.config) for carry in CARRIES}
+    assert said["voice"] is voice.semantic
+    assert said["last"] is last.semantic
+    anchored = said["anchored"]
     assert anchored is not None
-    num_tail = len(anchored.semantic) - len(voice.semantic)
-    assert 0 < num_tail < len(last.semantic)
-    assert np.array_equal(anchored.semantic, np.concatenate([voice.semantic, last.semantic[-num_tail:]]))
-    anchored.check(pipeline.config)
+    num_tail = len(anchored) - len(voice.semantic)
+    assert 0 < num_tail < pipeline.config.semantic.max_history_tokens
+    assert np.array_equal(anchored, np.concatenate([voice.semantic, last.semantic[-num_tail:]]))
+
+
+@pytest.mark.parametrize("carry", CARRIES)
+def test_carry_without_a_preset_goes_on_from_what_was_said(pipeline: Pipeline, carry: Carry) -> None:
+    """Nothing precedes a first sentence; `voice` never has a history then, the others have the last sentence."""
+    first = SpeechState(voice=None)
+    assert first.history(carry) is first.semantic_history(carry, pipeline.config) is None
+    run, _ = speak(pipeline, first, REALTIME)
+    state = pipeline.next_state(run)
+    assert state.last is not None
+    expected = None if carry == "voice" else state.last
+    assert state.history(carry) is expected
+    assert state.semantic_history(carry, pipeline.config) is (None if expected is None else expected.semantic)
 
 
 def test_state_bytes_speak_the_same(pipeline: Pipeline, voice: Voice) -> None:
