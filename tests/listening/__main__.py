@@ -20,7 +20,7 @@ from tests.listening.measured import Row, measure, summarise
 from tests.listening.pictures import draw
 from tests.listening.report import Report, write
 from tests.listening.similarity import SpeakerEar
-from tests.listening.voices import compare_voices, first_to_last, num_clearly_different, prompt_sound
+from tests.listening.voices import LongText, compare_voices, num_clearly_different, prompt_sound, read_long_text
 from tests.listening.words import Listener
 
 NUM_VOICES = 10
@@ -53,7 +53,9 @@ def main() -> None:
         rows=rows,
         voices=compare_voices(bark, prompts),
         num_different_voices=num_clearly_different(prompts),
-        first_to_last={n: _long(bark, ear, n, long_text, arguments.out) for n in names[: arguments.long_voices]},
+        long_texts={
+            name: _long(bark, ear, listener, name, long_text, arguments.out) for name in names[: arguments.long_voices]
+        },
         effects=[] if arguments.no_marks else effects(bark, names[0], checkpoint.phones),
     )
     write(report, arguments.out)
@@ -84,10 +86,10 @@ def _rows(
     return rows
 
 
-def _long(bark: Bark, ear: SpeakerEar, voice: str, sentences: list[str], out: Path) -> float:
-    similarity, pcm = first_to_last(bark, ear, voice, sentences)
+def _long(bark: Bark, ear: SpeakerEar, listener: Listener, voice: str, sentences: list[str], out: Path) -> LongText:
+    figures, pcm = read_long_text(bark, ear, listener, voice, sentences)
     _save(out / f"long-{voice}.wav", pcm, bark.sample_rate_hz)
-    return similarity
+    return figures
 
 
 def _save(path: Path, pcm: NDArray[np.float32], rate_hz: int) -> None:

@@ -2,17 +2,16 @@
 model is understood best.
 
 The teacher reads prompts in the voice of a speaker. After each the model says validation sentences, which nothing was
-trained on and no figure is taken from. The prompt with the fewest word errors is left as `OUT/<voice>.npz`, to be laid
-into the model's folder `voices`; what was found of each is in `OUT/prompts.jsonl`, and a run that was stopped goes on
-there.
+trained on and no figure is taken from: few after all prompts, more after the best of them. The prompt with the fewest
+word errors is left as `OUT/<voice>.npz`, to be laid into the model's folder `voices`; what was found of each is in
+`OUT/prompts.jsonl`, and a run that was stopped goes on there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,20 +27,34 @@ from bark_stream.training.shards import Clip
 from bark_stream.training.streams import sound_of_tokens
 from bark_stream.training.voices import VOICES
 from bark_stream.voice import Voice, save_voice, voice_from_codes
+from tests.listening.digest import weights_digest
 from tests.listening.words import Listener
 
+FOUND = "prompts.jsonl"
 MAX_READ = 2
 """Sentences of a prompt."""
+ROUNDS = ((10, 1.0), (30, 0.25), (60, 0.08))
+"""Sentences spoken after a prompt by the end of a round, and the share of prompts that get into it."""
+MIN_KEPT = 2
+"""Prompts of a voice in every round."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """How a voice was understood after one prompt."""
+    """How a model was understood after one prompt."""
 
+    model: str
+    """Digest of its weights."""
     voice: str
     prompt: int
+    num_spoken: int
+    """Sentences, the first ones of the list."""
     num_errors: int
     num_words: int
+
+    @property
+    def word_error_rate(self) -> float:
+        return self.num_errors / max(1, self.num_words)
 
 
 class Prompts:
@@ -71,16 +84,57 @@ class Prompts:
         return voice_from_codes(name, tokens, codes[:, : int(len(tokens) * config.frames_per_semantic)], config)
 
 
-def tried(out: Path) -> list[Tried]:
-    """What earlier runs found."""
-    path = out / "prompts.jsonl"
+class Search:
+    """One model, and what was found of its prompts so far."""
+
+    def __init__(self, model: str, sentences: Path, out: Path) -> None:
+        checkpoint = load_checkpoint(model)
+        self._model = weights_digest(checkpoint)
+        self._bark = Bark(checkpoint, precision=resolve_precision("auto"))
+        self._prompts = Prompts(self._bark, sentences)
+        self._listener = Listener()
+        self._texts = validation_sentences()
+        self._out = out
+        self._found = [one for one in read_found(out / FOUND) if one.model == self._model]
+
+    def choose(self, number: int, num_prompts: int) -> Tried:
+        """The best prompt of a voice; its file is written."""
+        name = f"en_speaker_{number}"
+        last = [Tried(self._model, name, prompt, 0, 0, 0) for prompt in range(num_prompts)]
+        for num_spoken, share in ROUNDS:
+            last = [
+                self._hear(one, number, num_spoken) for one in best(last, max(MIN_KEPT, round(share * num_prompts)))
+            ]
+        [chosen] = best(last, 1)
+        save_voice(self._prompts.make(name, VOICES[number], chosen.prompt), self._out / f"{name}.npz")
+        return chosen
+
+    def _hear(self, one: Tried, number: int, num_spoken: int) -> Tried:
+        """The same prompt after more sentences, of this run or of an earlier one."""
+        for known in self._found:
+            if (known.voice, known.prompt, known.num_spoken) == (one.voice, one.prompt, num_spoken):
+                return known
+        voice = self._prompts.make(one.voice, VOICES[number], one.prompt)
+        num_errors, num_words = one.num_errors, one.num_words
+        for seed, text in enumerate(self._texts[one.num_spoken : num_spoken], one.num_spoken):
+            pcm = self._bark.generate(text, voice=voice, seed=seed)
+            heard = self._listener.hear(pcm, self._bark.sample_rate_hz, text)
+            num_errors, num_words = num_errors + heard.num_errors, num_words + heard.num_words
+        more = replace(one, num_spoken=num_spoken, num_errors=num_errors, num_words=num_words)
+        with (self._out / FOUND).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(more)) + "\n")
+        print(f"{more.voice}, prompt {more.prompt}: {more.num_errors} of {more.num_words} words", flush=True)
+        return more
+
+
+def read_found(path: Path) -> list[Tried]:
+    """What earlier runs wrote down."""
     return [Tried(**json.loads(line)) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
 
 
-def best(found: list[Tried]) -> Iterator[Tried]:
-    """Of each voice the prompt with the fewest errors; the first of several."""
-    for voice in dict.fromkeys(one.voice for one in found):
-        yield min((one for one in found if one.voice == voice), key=lambda one: one.num_errors / one.num_words)
+def best(tried: list[Tried], count: int) -> list[Tried]:
+    """So many with the smallest share of errors, best first; of equals those that came first."""
+    return sorted(tried, key=lambda one: one.word_error_rate)[:count]
 
 
 def main() -> None:
@@ -88,35 +142,16 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--sentences", type=Path, required=True, help="what prompts say: one sentence a line")
-    parser.add_argument("--prompts", type=int, default=4, help="of each voice")
-    parser.add_argument("--spoken", type=int, default=12, help="validation sentences after each")
+    parser.add_argument("--prompts", type=int, default=24, help="of each voice")
     parser.add_argument(
         "--voices", type=int, nargs="*", default=range(len(VOICES)), help="numbers of the model's voices"
     )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    bark = Bark(load_checkpoint(arguments.model), precision=resolve_precision("auto"))
-    prompts, listener = Prompts(bark, arguments.sentences), Listener()
-    texts = validation_sentences()[: arguments.spoken]
-    done = {(one.voice, one.prompt) for one in tried(arguments.out)}
+    search = Search(arguments.model, arguments.sentences, arguments.out)
     for number in arguments.voices:
-        name = f"en_speaker_{number}"
-        for prompt in range(arguments.prompts):
-            if (name, prompt) in done:
-                continue
-            voice = prompts.make(name, VOICES[number], prompt)
-            heard = [
-                listener.hear(bark.generate(text, voice=voice, seed=seed), bark.sample_rate_hz, text)
-                for seed, text in enumerate(texts)
-            ]
-            one = Tried(name, prompt, sum(h.num_errors for h in heard), sum(h.num_words for h in heard))
-            with (arguments.out / "prompts.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(one)) + "\n")
-            print(one, flush=True)
-    for one in best(tried(arguments.out)):
-        speaker = VOICES[int(one.voice.rsplit("_", 1)[1])]
-        save_voice(prompts.make(one.voice, speaker, one.prompt), arguments.out / f"{one.voice}.npz")
+        print(search.choose(number, arguments.prompts), flush=True)
 
 
 if __name__ == "__main__":

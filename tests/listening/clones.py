@@ -10,7 +10,6 @@ table (`clones.md`), the plot (`clones.svg`), the figures (`clones.json`) and ev
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import subprocess
 import tempfile
@@ -24,12 +23,13 @@ from numpy.typing import NDArray
 
 from bark_stream.audio_file import AudioWriter, read_audio
 from bark_stream.bark import Bark
-from bark_stream.checkpoint import Checkpoint, load_checkpoint
+from bark_stream.checkpoint import load_checkpoint
 from bark_stream.cloning.clone import clone
 from bark_stream.precision import resolve_precision
 from bark_stream.resample import resample
 from bark_stream.training.corpus import held_out_sentences
 from bark_stream.whole_file import whole_file
+from tests.listening.digest import weights_digest
 from tests.listening.similarity import SpeakerEar
 from tests.listening.words import Listener
 
@@ -136,7 +136,7 @@ class Studio:
     def __init__(self, model: str, out: Path) -> None:
         self._checkpoint = load_checkpoint(model)
         self._out = out
-        self.key = _digest(self._checkpoint)
+        self.key = weights_digest(self._checkpoint)
 
     @cached_property
     def _bark(self) -> Bark:
@@ -177,16 +177,6 @@ class Studio:
             num_errors=sum(h.num_errors for h in heard),
             num_words=sum(h.num_words for h in heard),
         )
-
-
-def _digest(checkpoint: Checkpoint) -> str:
-    """Of all weights: another export is another model."""
-    digest = hashlib.sha256()
-    for part in (checkpoint.semantic, checkpoint.coarse, checkpoint.fine, checkpoint.codec):
-        for name in sorted(part):
-            digest.update(name.encode())
-            digest.update(part[name].contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def measure(model: str, out: Path, speakers: tuple[Speaker, ...]) -> list[Figures]:

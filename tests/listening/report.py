@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.listening.expression import Effect
 from tests.listening.measured import Row, Summary
-from tests.listening.voices import VoiceFigures
+from tests.listening.voices import LongText, VoiceFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class Report:
     rows: list[Row]
     voices: list[VoiceFigures]
     num_different_voices: int
-    first_to_last: dict[str, float]
-    """Similarity of the first and the last sentence of a long text, by voice."""
+    long_texts: dict[str, LongText]
+    """By voice."""
     effects: list[Effect]
 
 
@@ -44,9 +44,14 @@ def _lines(report: Report) -> list[str]:
     )  # fmt: skip
     lines += ["", f"## Voices: {report.num_different_voices} clearly different", ""]
     lines += _table(
-        ["voice", "pitch", "most like", "similarity", "first to last sentence"],
-        [[v.name, f"{v.pitch_hz:.0f} Hz", v.nearest, f"{v.similarity_to_nearest:.2f}",
-          _number(report.first_to_last.get(v.name))] for v in report.voices],
+        ["voice", "pitch", "most like", "similarity"],
+        [[v.name, f"{v.pitch_hz:.0f} Hz", v.nearest, f"{v.similarity_to_nearest:.2f}"] for v in report.voices],
+    )
+    lines += ["", "## A long text", ""]
+    lines += _table(
+        ["voice", "first to last sentence", "word errors"],
+        [[name, f"{long.first_to_last:.2f}", f"{long.num_errors} of {long.num_words}"]
+         for name, long in report.long_texts.items()],
     )  # fmt: skip
     lines += ["", "## Marks", ""]
     lines += _table(

@@ -94,16 +94,12 @@ def test_report_and_pictures_are_written(tmp_path: Path) -> None:
     assert (tmp_path / "clip.png").stat().st_size > 1000
 
 
-def test_best_prompt_of_a_voice_is_the_one_with_the_fewest_errors() -> None:
-    """By their share, for a run that was stopped may have heard more after one than after another."""
-    found = [
-        Tried("a", 0, 5, 50),
-        Tried("a", 1, 2, 50),
-        Tried("b", 0, 4, 100),
-        Tried("b", 1, 3, 50),
-        Tried("a", 2, 2, 50),
-    ]
-    assert [(one.voice, one.prompt) for one in best(found)] == [("a", 1), ("b", 0)]
+def test_best_prompts_are_those_with_the_smallest_share_of_errors() -> None:
+    """Not with the fewest errors, for not all have spoken as much; before anything was heard all are alike."""
+    heard = [Tried("m", "a", 0, 9, 5, 50), Tried("m", "a", 1, 9, 2, 50), Tried("m", "a", 2, 30, 3, 100)]
+    assert [one.prompt for one in best(heard, 2)] == [2, 1]
+    new = [Tried("m", "a", prompt, 0, 0, 0) for prompt in range(3)]
+    assert best(new, 3) == new
 
 
 def test_prompts_are_read_by_their_speaker_and_always_the_same(tmp_path: Path) -> None:

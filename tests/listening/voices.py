@@ -13,6 +13,7 @@ from bark_stream.config import ChunkPolicy
 from bark_stream.events import SentenceDone
 from tests.listening.similarity import SpeakerEar
 from tests.listening.sound import pitch_hz
+from tests.listening.words import Listener
 
 SAME_SPEAKER = 0.75
 """Clips of one speaker usually lie above, of two speakers below."""
@@ -66,12 +67,29 @@ def num_clearly_different(embeddings: dict[str, NDArray[np.float32]], limit: flo
     return most(list(range(len(vectors))))
 
 
-def first_to_last(bark: Bark, ear: SpeakerEar, voice: str, sentences: list[str]) -> tuple[float, NDArray[np.float32]]:
-    """Similarity of the first and the last sentence of one long text under `anchored`, and the sound."""
-    speech = bark.synthesize(" ".join(sentences), voice=voice, policy=ChunkPolicy.realtime("anchored"))
+@dataclass(frozen=True, slots=True)
+class LongText:
+    """One text of many sentences, each carried on from those before."""
+
+    first_to_last: float
+    """Similarity of the first and the last sentence."""
+    num_errors: int
+    num_words: int
+
+
+def read_long_text(
+    bark: Bark, ear: SpeakerEar, listener: Listener, voice: str, sentences: list[str]
+) -> tuple[LongText, NDArray[np.float32]]:
+    """A text as it is streamed, heard sentence by sentence, and its sound."""
+    text, policy = " ".join(sentences), ChunkPolicy.realtime()
+    speech = bark.synthesize(text, voice=voice, policy=policy)
     done = [event for event in speech.events if isinstance(event, SentenceDone) and event.num_samples]
-    parts = [
-        ear.embed(speech.pcm[event.start_sample : event.start_sample + event.num_samples], speech.sample_rate_hz)
-        for event in (done[0], done[-1])
+    parts = [speech.pcm[event.start_sample : event.start_sample + event.num_samples] for event in done]
+    said = [sentence.text for sentence in bark.sentences(text, policy)]
+    heard = [
+        listener.hear(part, speech.sample_rate_hz, said[event.sentence])
+        for event, part in zip(done, parts, strict=True)
     ]
-    return float(parts[0] @ parts[1]), speech.pcm
+    first, last = (ear.embed(parts[index], speech.sample_rate_hz) for index in (0, -1))
+    figures = LongText(float(first @ last), sum(h.num_errors for h in heard), sum(h.num_words for h in heard))
+    return figures, speech.pcm
