@@ -58,17 +58,19 @@ class SpeechState:
 
     def history(self, carry: Carry) -> Voice | None:
         """What the next sentence sounds after: the coarse and the fine stage go on from it."""
-        if self.last is not None and (carry == "last" or (carry == "anchored" and self.voice is None)):
+        if self.last is None or carry == "voice":
+            return self.voice
+        if self.voice is None or carry == "last":
             return self.last
         return self.voice
 
     def semantic_history(self, carry: Carry, config: ModelConfig) -> NDArray[np.int64] | None:
         """[N] semantic tokens that the next sentence is said after."""
+        if carry == "anchored" and self.voice is not None and self.last is not None:
+            num_tail = int(config.semantic.max_history_tokens * ANCHORED_TAIL)
+            return np.concatenate([self.voice.semantic, self.last.semantic[-num_tail:]])
         history = self.history(carry)
-        if history is None or carry != "anchored" or history is self.last or self.last is None:
-            return None if history is None else history.semantic
-        num_tail = int(config.semantic.max_history_tokens * ANCHORED_TAIL)
-        return np.concatenate([history.semantic, self.last.semantic[-num_tail:]])
+        return None if history is None else history.semantic
 
     def to_bytes(self) -> bytes:
         """Everything, as one safetensors blob of some tens of kB; equal states give equal bytes."""
