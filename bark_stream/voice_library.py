@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -83,3 +83,12 @@ def voice_readers(folder: Path) -> dict[str, VoiceReader]:
         name = path.relative_to(folder).with_suffix("").as_posix()
         readers[name] = partial(read_voice, path, name)
     return readers
+
+
+def library_of(voices: Iterable[Voice], config: ModelConfig) -> VoiceLibrary:
+    """Voices that are there already, by their own names."""
+    return VoiceLibrary({voice.name: partial(_same, voice) for voice in voices}, config)
+
+
+def _same(voice: Voice) -> Voice:
+    return voice

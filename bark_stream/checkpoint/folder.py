@@ -4,6 +4,7 @@ config.json            ModelConfig, "format", "version"
 semantic.safetensors   coarse.safetensors   fine.safetensors   codec.safetensors
 tokenizer.json
 semantic_vocab.json    the phone of each semantic token, in models whose tokens have one
+semantic_encoder.safetensors    what hears semantic tokens, in models that can (`cloning.mel_encoder`)
 voices/**/*.npz        Suno's layout
 """
 
@@ -32,7 +33,7 @@ from bark_stream.voice_library import VoiceLibrary, voice_readers
 
 FORMAT = "bark-stream"
 VERSION = 1
-VOCABULARY = "semantic_vocab.json"
+VOCABULARY, ENCODER = "semantic_vocab.json", "semantic_encoder.safetensors"
 _AVERAGE, _BOOK = "_codebook.embed_avg", "_codebook.embed"
 
 
@@ -106,6 +107,10 @@ def _write(checkpoint: Checkpoint, folder: Path, storage: Storage) -> None:
         path = folder / "voices" / f"{name}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
         save_voice(checkpoint.voices.get(name), path)
+    for name in (VOCABULARY, ENCODER):
+        # What semantic tokens mean does not change with the weights.
+        if checkpoint.folder is not None and (checkpoint.folder / name).exists():
+            shutil.copyfile(checkpoint.folder / name, folder / name)
     config = {"format": FORMAT, "version": VERSION, **to_json(checkpoint.config)}
     (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -38,7 +38,7 @@ from bark_stream.config import (
 from bark_stream.transformer import CausalGPT
 from bark_stream.uninitialised import NoInitialisation
 from bark_stream.voice import Voice, voice_from_codes
-from bark_stream.voice_library import VoiceLibrary
+from bark_stream.voice_library import library_of
 
 Shape = Literal["tiny", "small", "large"]
 VOICE = "en_speaker_0"
@@ -58,7 +58,7 @@ def random_checkpoint(shape: Shape = "tiny", seed: int = 0) -> Checkpoint:
         source=f"random {shape} model",
         config=config,
         tokenizer=_character_tokenizer(),
-        voices=VoiceLibrary({VOICE: lambda: voice}, config),
+        voices=library_of([voice], config),
         **random_weights(config, seed),
     )
 

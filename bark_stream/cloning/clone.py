@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from bark_stream.audio_file import read_audio
 from bark_stream.checkpoint import Checkpoint, load_checkpoint
+from bark_stream.checkpoint.folder import ENCODER
 from bark_stream.cloning.encoder import Scores, SemanticTokenizer
 from bark_stream.cloning.hubert import load_hubert_encoder
-from bark_stream.cloning.mel_encoder import FILE, load_mel_encoder
+from bark_stream.cloning.mel_encoder import load_mel_encoder
 from bark_stream.cloning.sample import speech_of
 from bark_stream.codec import Codec
 from bark_stream.config import ModelConfig
@@ -95,10 +96,10 @@ def encoder_of(checkpoint: Checkpoint) -> SemanticTokenizer:
 
     Raises: CheckpointError if neither can name this model's tokens; ConfigError, DownloadError.
     """
-    if checkpoint.folder is not None and (checkpoint.folder / FILE).exists():
+    if checkpoint.folder is not None and (checkpoint.folder / ENCODER).exists():
         return load_mel_encoder(checkpoint.folder)
     if token_family(checkpoint.config) != "bark":
-        raise CheckpointError(checkpoint.source, f"holds no {FILE}, so it cannot hear a sample")
+        raise CheckpointError(checkpoint.source, f"holds no {ENCODER}, so it cannot hear a sample")
     return load_hubert_encoder()
 
 

@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bark_stream.checkpoint.folder import ENCODER
 from bark_stream.checkpoint.mapped_file import MappedFile
 from bark_stream.errors import CheckpointError
 from bark_stream.mel import mel_filters
 from bark_stream.resample import resample
 
-FILE = "semantic_encoder.safetensors"
 SAMPLE_RATE_HZ = 24_000
 TOKEN_RATE_HZ = 49.9
 NUM_MELS = 64
@@ -105,9 +105,9 @@ def load_mel_encoder(folder: Path) -> MelEncoder:
 
     Raises: CheckpointError if there is none, or its tensors are not an encoder's.
     """
-    path = folder / FILE
+    path = folder / ENCODER
     if not path.exists():
-        raise CheckpointError(str(folder), f"holds no {FILE}, so it cannot hear; give HuBERT and a quantizer")
+        raise CheckpointError(str(folder), f"holds no {ENCODER}, so it cannot hear; give HuBERT and a quantizer")
     return mel_encoder({name: tensor.float() for name, tensor in MappedFile(path).items()}, str(path))
 
 

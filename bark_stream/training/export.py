@@ -7,7 +7,6 @@ A run that is still going can be exported too. Knows no training.
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bark_stream.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from bark_stream.checkpoint.folder import ENCODER, VOCABULARY
 from bark_stream.checkpoint.models import with_tied_heads, without_tied_heads
 from bark_stream.checkpoint.storage import Storage
-from bark_stream.cloning import mel_encoder
 from bark_stream.config import ModelConfig
 from bark_stream.errors import CheckpointError
 from bark_stream.training.codec import LOUDNESS, fold_loudness, set_usage
@@ -29,9 +28,8 @@ from bark_stream.training.streams import Stream
 from bark_stream.training.text_tokens import build_tokenizer
 from bark_stream.training.voices import VOICES
 from bark_stream.voice import Voice, voice_from_codes
-from bark_stream.voice_library import VoiceLibrary
+from bark_stream.voice_library import library_of
 
-SEMANTIC_VOCABULARY = "semantic_vocab.json"
 MIN_PROMPT_TOKENS, MAX_PROMPT_TOKENS = 150, 300
 """Length of a voice: three to six seconds."""
 
@@ -48,7 +46,7 @@ def export_mini(workspace: Path, folder: Path, storage: Storage = "int8") -> Non
     runs = workspace / RUNS
     streams = workspace_streams(workspace)
     names = [f"en_speaker_{index}" for index in range(len(VOICES))]
-    voices = {name: _voice(name, speaker, streams, config) for name, speaker in zip(names, VOICES, strict=True)}
+    voices = [_voice(name, speaker, streams, config) for name, speaker in zip(names, VOICES, strict=True)]
     checkpoint = Checkpoint(
         source=str(runs),
         config=config,
@@ -57,15 +55,15 @@ def export_mini(workspace: Path, folder: Path, storage: Storage = "int8") -> Non
         fine=without_tied_heads(run_weights(runs / "fine"), config, str(runs / "fine")),
         codec=set_usage(fold_loudness(codec_weights(workspace)), 1.0),
         tokenizer=build_tokenizer().to_str(),
-        voices=VoiceLibrary({name: partial(_same, voice) for name, voice in voices.items()}, config),
+        voices=library_of(voices, config),
     )
     save_checkpoint(checkpoint, folder, storage)
     table = vocabulary_table(SemanticVocabulary())
-    (folder / SEMANTIC_VOCABULARY).write_text(json.dumps(table, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / VOCABULARY).write_text(json.dumps(table, ensure_ascii=False) + "\n", encoding="utf-8")
     if (runs / "semantic_encoder" / CHECKPOINT).exists():
         weights = {name: tensor.half() for name, tensor in run_weights(runs / "semantic_encoder").items()}
-        save_file(weights, folder / mel_encoder.FILE)
-        (folder / mel_encoder.FILE).chmod(0o644)
+        save_file(weights, folder / ENCODER)
+        (folder / ENCODER).chmod(0o644)
 
 
 def run_weights(run: Path) -> dict[str, Tensor]:
@@ -84,7 +82,7 @@ def weights_to_start_from(model: str, part: str) -> dict[str, Tensor]:
     checkpoint = load_checkpoint(model)
     match part:
         case "codec" | "decoder":
-            return set_usage(fold_loudness(dict(checkpoint.codec), factor=1 / LOUDNESS), 16.0)
+            return codec_to_start_from(checkpoint)
         case "semantic":
             return dict(checkpoint.semantic)
         case "coarse":
@@ -95,8 +93,9 @@ def weights_to_start_from(model: str, part: str) -> dict[str, Tensor]:
             raise CheckpointError(model, f"cannot be the start of part {part}")
 
 
-def _same(voice: Voice) -> Voice:
-    return voice
+def codec_to_start_from(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """A finished model's codec, as training takes it."""
+    return set_usage(fold_loudness(dict(checkpoint.codec), factor=1 / LOUDNESS), 16.0)
 
 
 def _voice(name: str, speaker: int, streams: list[Stream], config: ModelConfig) -> Voice:

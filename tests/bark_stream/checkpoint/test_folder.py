@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bark_stream.checkpoint import Checkpoint, build_models, load_checkpoint, random_checkpoint, save_checkpoint
+from bark_stream.checkpoint.folder import ENCODER
 from bark_stream.checkpoint.storage import Storage
 from bark_stream.errors import CheckpointError, OutputError, UnknownModel
 
@@ -33,6 +34,16 @@ def test_folder_written_and_read_is_the_same_model(tiny_checkpoint: Checkpoint, 
         mine, theirs = getattr(read, part), getattr(tiny_checkpoint, part)
         assert mine.keys() == theirs.keys()
         assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def test_folder_of_a_changed_model_keeps_what_its_tokens_mean(tmp_path: Path) -> None:
+    """`mini` written anew still tells mouth shapes and can clone: phones and semantic encoder come along."""
+    mini = load_checkpoint("mini")
+    save_checkpoint(mini, tmp_path / "changed", "int8")
+    changed = load_checkpoint(tmp_path / "changed")
+    assert changed.phones == mini.phones != ()
+    assert mini.folder is not None
+    assert (tmp_path / "changed" / ENCODER).read_bytes() == (mini.folder / ENCODER).read_bytes()
 
 
 def test_folder_can_be_read_by_everybody(folder: Path) -> None:

@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import save_file
 
 from bark_stream.checkpoint import random_checkpoint, save_checkpoint
+from bark_stream.checkpoint.folder import ENCODER
 from bark_stream.cli import main
-from bark_stream.cloning.mel_encoder import FILE, MelEncoder, MelEncoderConfig
+from bark_stream.cloning.mel_encoder import MelEncoder, MelEncoderConfig
 from bark_stream.voice import read_voice
 
 SAMPLE = str(Path(__file__).parents[2] / "samples" / "man.ogg")
@@ -22,7 +23,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save_checkpoint(random_checkpoint("tiny", seed=6), folder)
     encoder = MelEncoder(MelEncoderConfig(num_classes=100, channels=8, num_blocks=1, kernel=3))
-    save_file({name: tensor.half() for name, tensor in encoder.state_dict().items()}, folder / FILE)
+    save_file({name: tensor.half() for name, tensor in encoder.state_dict().items()}, folder / ENCODER)
     return str(folder)
 
 

@@ -17,8 +17,9 @@ from safetensors.torch import save_file
 import bark_stream
 from bark_stream.audio_file import AudioWriter
 from bark_stream.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from bark_stream.checkpoint.folder import ENCODER
 from bark_stream.cloning.clone import clone, encoder_of
-from bark_stream.cloning.mel_encoder import FILE, MelEncoder, MelEncoderConfig, load_mel_encoder
+from bark_stream.cloning.mel_encoder import MelEncoder, MelEncoderConfig, load_mel_encoder
 from bark_stream.errors import BadAudio, BadVoice, CheckpointError, MissingConsent, SampleTooShort
 from bark_stream.voice import read_voice, save_voice
 
@@ -109,7 +110,7 @@ def test_model_folder_brings_its_own_ear(tiny_checkpoint: Checkpoint, tmp_path: 
     save_checkpoint(tiny_checkpoint, tmp_path / "model")
     torch.manual_seed(0)
     encoder = MelEncoder(MelEncoderConfig(num_classes=50, channels=8, num_blocks=2, kernel=5)).eval()
-    save_file({name: tensor.half() for name, tensor in encoder.state_dict().items()}, tmp_path / "model" / FILE)
+    save_file({name: tensor.half() for name, tensor in encoder.state_dict().items()}, tmp_path / "model" / ENCODER)
     found = encoder_of(load_checkpoint(tmp_path / "model"))
     scores = found.scores(np.random.default_rng(0).normal(0, 0.1, 48_000).astype(np.float32), 48_000)
     assert found.num_tokens == 50
@@ -123,6 +124,6 @@ def test_load_mel_encoder_refuses_other_tensors(tmp_path: Path) -> None:
     """None there, or something else: both are named."""
     with pytest.raises(CheckpointError, match="cannot hear"):
         load_mel_encoder(tmp_path)
-    save_file({"head.bias": torch.zeros(3)}, tmp_path / FILE)
+    save_file({"head.bias": torch.zeros(3)}, tmp_path / ENCODER)
     with pytest.raises(CheckpointError, match="no semantic encoder"):
         load_mel_encoder(tmp_path)
