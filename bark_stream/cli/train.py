@@ -4,6 +4,7 @@
     finetune          any model and a folder of recordings with texts -> a model folder, by LoRA or in full
     pairs             a folder of recordings with texts -> shards, read by an existing model's encoders
     split             the codec's codebooks -> envelope first, then what is left
+    refit             a finished model -> the same with codebooks fitted to other sound
     codec, encode, decoder, semantic, coarse, latent_mean, fine, semantic_encoder
     export            the newest checkpoints -> a model folder
 
@@ -44,6 +45,9 @@ def add_parser(subparsers: Any) -> None:
     )
     pairs.add_argument("--model", default="mini", help="whose encoder names the tokens")
     _step(steps, "split", "codec -> the same codec, whose first two codebooks hold the envelope", _split)
+    refit = _step(steps, "refit", "a model -> the same with codebooks fitted to the workspace's sound", _refit)
+    refit.add_argument("--from", dest="start", required=True, metavar="MODEL")
+    refit.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where the stages go on from")
     encode = _step(steps, "encode", "sound -> codes, with the trained codec", _encode)
     for shared in (prepare, encode):
         shared.add_argument("--every", type=int, default=1, help="only each so many-th shard, to share the work")
@@ -130,6 +134,13 @@ def _split(arguments: argparse.Namespace) -> None:
 
     with _Bar("split", None):
         split_codec(arguments.data)
+
+
+def _refit(arguments: argparse.Namespace) -> None:
+    from bark_stream.training.refit import refit_model
+
+    with _Bar("refit", None):
+        refit_model(arguments.start, arguments.data, arguments.output)
 
 
 def _encode(arguments: argparse.Namespace) -> None:

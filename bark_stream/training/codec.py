@@ -9,7 +9,7 @@ codes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -227,13 +227,18 @@ def residual_k_means(rows: Tensor, parts: Sequence[slice], rng: np.random.Genera
 
 
 def _k_means(rows: Tensor, rng: np.random.Generator) -> Tensor:
-    """[N, D] -> [CODEBOOK_SIZE, D] centres; those that nothing is near to move to some row."""
-    centres = rows[torch.from_numpy(rng.choice(len(rows), CODEBOOK_SIZE, replace=len(rows) < CODEBOOK_SIZE))]
+    """[N, D] -> [CODEBOOK_SIZE, D] centres."""
+    drawn = rng.choice(len(rows), CODEBOOK_SIZE, replace=len(rows) < CODEBOOK_SIZE)
+    return moved_centres(rows[torch.from_numpy(drawn)], rows, rng)
+
+
+def moved_centres(centres: Tensor, rows: Tensor, rng: np.random.Generator) -> Tensor:
+    """[M, D] centres to the middle of what of [N, D] is nearest to each; those that nothing is near to, to some row."""
     for _ in range(FIT_ITERATIONS):
         met = nearest(rows, centres)
-        counts = torch.bincount(met, minlength=CODEBOOK_SIZE).float()
+        counts = torch.bincount(met, minlength=len(centres)).float()
         sums = torch.zeros_like(centres).index_add_(0, met, rows)
-        lonely = torch.from_numpy(rng.integers(0, len(rows), CODEBOOK_SIZE))
+        lonely = torch.from_numpy(rng.integers(0, len(rows), len(centres)))
         centres = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], rows[lonely])
     return centres
 
@@ -286,7 +291,12 @@ def fold_loudness(state: dict[str, Tensor], *, factor: float = LOUDNESS) -> dict
 
 def set_usage(state: dict[str, Tensor], usage: float) -> dict[str, Tensor]:
     """State dict whose codebooks take every code to have been met `usage` times; above 2 none counts as dead."""
-    return with_codebooks(state, torch.stack([state[f"{book}.embed"] for book in _books(state)]), usage)
+    return with_codebooks(state, codebooks_of(state), usage)
+
+
+def codebooks_of(state: Mapping[str, Tensor]) -> Tensor:
+    """[K, 1024, D] the code vectors of a codec's state dict."""
+    return torch.stack([state[f"{book}.embed"] for book in _books(state)])
 
 
 def with_codebooks(state: dict[str, Tensor], codebooks: Tensor, usage: float) -> dict[str, Tensor]:
@@ -299,7 +309,7 @@ def with_codebooks(state: dict[str, Tensor], codebooks: Tensor, usage: float) ->
     return changed
 
 
-def _books(state: dict[str, Tensor]) -> list[str]:
+def _books(state: Mapping[str, Tensor]) -> list[str]:
     """Names of the codebooks, in their order."""
     layers = sorted({int(name.split(".")[3]) for name in state if name.endswith("_codebook.embed")})
     return [f"quantizer.vq.layers.{layer}._codebook" for layer in layers]

@@ -18,7 +18,14 @@ from bark_stream.cloning.mel_encoder import MelEncoder, MelEncoderConfig
 from bark_stream.config import ModelConfig
 from bark_stream.errors import CheckpointError, ConfigError
 from bark_stream.training.coarse import CoarseRemake, CoarseTraining, CoarseTrainingConfig, init_coarse
-from bark_stream.training.codec import HOP_SAMPLES, SAMPLE_RATE_HZ, CodecModel, CodecTraining, CodecTrainingConfig
+from bark_stream.training.codec import (
+    HOP_SAMPLES,
+    SAMPLE_RATE_HZ,
+    CodecModel,
+    CodecTraining,
+    CodecTrainingConfig,
+    codebooks_of,
+)
 from bark_stream.training.decoder import DecoderTraining
 from bark_stream.training.envelope import find_turn, fit_split, listen, turned_codec
 from bark_stream.training.fine import FineRemake, FineTraining, FineTrainingConfig, init_fine
@@ -107,7 +114,7 @@ def build_part(part: str, workspace: Path) -> Part:
     config = mini_config()
     match part:
         case "codec":
-            sound = np.concatenate([clip.pcm for clip in _clips(workspace, SOUND_KINDS)])
+            sound = np.concatenate([clip.pcm for clip in sound_clips(workspace)])
             model = CodecModel(config.codec.num_filters)
             return Part(model=model, step=CodecTraining(model, sound, CodecTrainingConfig()))
         case "decoder":
@@ -219,9 +226,7 @@ def codec_weights(workspace: Path) -> dict[str, Tensor]:
 
 def codebooks(workspace: Path) -> Tensor:
     """[K, 1024, D] the codec's code vectors."""
-    weights = codec_weights(workspace)
-    names = [f"quantizer.vq.layers.{i}._codebook.embed" for i in range(mini_config().codec.num_quantizers)]
-    return torch.stack([weights[name] for name in names])
+    return codebooks_of(codec_weights(workspace))
 
 
 def _decoder(workspace: Path, config: ModelConfig) -> Part:
@@ -272,6 +277,14 @@ def _sound_shards(workspace: Path) -> list[Path]:
     if not paths:
         raise CheckpointError(str(workspace / SHARDS), "holds no shards with sound; prepare data first")
     return paths
+
+
+def sound_clips(workspace: Path) -> list[Clip]:
+    """All clips with sound.
+
+    Raises: CheckpointError if there are none.
+    """
+    return _clips(workspace, SOUND_KINDS)
 
 
 def _clips(workspace: Path, kinds: tuple[str, ...]) -> list[Clip]:

@@ -37,7 +37,7 @@ STRANGERS_SHARE = 0.3
 """How often a stage hears speakers that are not voices of the model, where there are any."""
 
 
-def shares(streams: Sequence[Stream], num_frames: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def shares(streams: Sequence[Stream | Clip], num_frames: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """[N] how often to draw each stream: every voice alike, a voice's own streams by length (one with little to read is
     drawn less, lest it be learned by heart); all others together as STRANGERS_SHARE of all, by length.
 
