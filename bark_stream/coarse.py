@@ -1,10 +1,10 @@
 """Semantic tokens -> two coarse codebooks (75 Hz each), window by window for many sentences.
 
 Suno's arithmetic (generation.py, generate_coarse): a window lays [semantic slice, padded][infer][coarse history] anew
-and then draws tokens frame by frame, each from its own codebook's rows. Semantic slice and coarse history start at
-the same moment, so that equal time means a fixed distance. Windows may be longer than Suno's; the history is then cut
-to what fits. A window may also go on in the one before (`reuse_prefix`): nothing is laid anew but the semantic tokens
-that have become known meanwhile. Knows no sound and no schedule: the caller opens windows and says which runs step.
+and then draws tokens frame by frame, each from its own codebook's rows. Windows may be longer than Suno's; the history
+is then cut to what fits. A window may also go on in the one before (`reuse_prefix`): nothing is laid anew but the
+semantic tokens that have become known meanwhile. Where windows begin is counted in `coarse_window`. Knows no sound and
+no schedule: the caller opens windows and says which runs step.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bark_stream.coarse_window import history_spans, window_start
 from bark_stream.config import ModelConfig, SamplingConfig
 from bark_stream.errors import EngineError
 from bark_stream.kv_cache import KVCache
@@ -68,18 +69,10 @@ class CoarseStage:
         """Args: history: what was spoken before; cut here to what the windows look back on."""
         if history is None:
             return CoarseRun([], 0, [], sampling, generator)
-        config, ratio = self._config, self._config.coarse_tokens_per_semantic
-        flat = _flatten(history.coarse, config.codec.codebook_size) + config.semantic.vocab_size
-        num_semantic = min(
-            math.floor(config.coarse.max_history_tokens / ratio),
-            len(history.semantic) - len(history.semantic) % 2,
-            math.floor(len(flat) / ratio),
-        )
-        num_coarse = round(num_semantic * ratio)
-        # Suno drops the last frame of the history: "hack for time alignment (sounds better)".
-        coarse = flat[len(flat) - num_coarse : len(flat) - config.coarse.num_codebooks]
-        semantic = history.semantic[len(history.semantic) - num_semantic :]
-        return CoarseRun(semantic.tolist(), num_semantic, coarse.tolist(), sampling, generator)
+        flat = _flatten(history.coarse, self._config.codec.codebook_size) + self._config.semantic.vocab_size
+        semantic_span, coarse_span = history_spans(len(history.semantic), len(flat), self._config)
+        semantic, coarse = history.semantic[semantic_span].tolist(), flat[coarse_span].tolist()
+        return CoarseRun(semantic, len(semantic), coarse, sampling, generator)
 
     def num_tokens(self, num_semantic_tokens: int) -> int:
         """Coarse tokens that so many semantic tokens of a sentence become (whole frames)."""
@@ -92,7 +85,7 @@ class CoarseStage:
         Args: lookahead: tokens beyond the window's end; None: all that the window can see.
         """
         if lookahead is None:
-            first = self._first_semantic(run, num_tokens)
+            first, _ = self._window_start(run, num_tokens)
             return first + self._config.coarse.max_semantic_tokens - run.num_semantic_history
         return math.ceil((len(run.tokens) + num_tokens) / self._config.coarse_tokens_per_semantic) + lookahead
 
@@ -146,11 +139,10 @@ class CoarseStage:
         coarse = self._config.coarse
         return min(coarse.max_history_tokens, coarse.transformer.block_size - coarse.num_prefix_positions - num_tokens)
 
-    def _first_semantic(self, run: CoarseRun, num_tokens: int) -> int:
-        """Where the semantic slice of the next window starts."""
-        ratio = self._config.coarse_tokens_per_semantic
-        now = run.num_semantic_history + round(len(run.tokens) / ratio)
-        return max(0, now - math.floor(self._max_history(num_tokens) / ratio))
+    def _window_start(self, run: CoarseRun, num_tokens: int) -> tuple[int, int]:
+        """The first semantic and the first coarse token of the next window, counted from the start of the history."""
+        longest = self._max_history(num_tokens)
+        return window_start(run.num_semantic_history, len(run.history), len(run.tokens), longest, self._config)
 
     def _room_for_more(self, num_tokens: int) -> int:
         """Tokens that a prefix leaves room for where it will be reused: its history keeps half of its length."""
@@ -182,11 +174,11 @@ class CoarseStage:
         if run.slot is None:
             run.slot = self.cache.acquire()
         self.cache.reset(run.slot)
-        run.first_semantic = self._first_semantic(run, num_tokens)
+        run.first_semantic, first_coarse = self._window_start(run, num_tokens)
         semantic = run.semantic[run.first_semantic : run.first_semantic + config.max_semantic_tokens]
         run.num_semantic_laid = len(semantic)
         padding = [config.semantic_pad_token] * (config.max_semantic_tokens - len(semantic))
-        history = (run.history + run.tokens)[-self._max_history(num_tokens) :]
+        history = (run.history + run.tokens)[first_coarse:]
         run.unlaid = _pieces([*semantic, *padding, config.infer_token, *history])
 
     def _next_positions(self, run: CoarseRun) -> list[tuple[Span, list[int]]]:

@@ -117,6 +117,9 @@ class CoarseConfig:
     """Coarse tokens (not frames) that a window can look back on."""
     sliding_window_len: int
     """Coarse tokens made before the prefix is laid anew."""
+    is_aligned: bool = False
+    """The semantic slice and the history of a window begin at the same moment. Suno's counting leaves up to three
+    frames between them, and Suno's weights know it."""
 
     def __post_init__(self) -> None:
         require(self.sliding_window_len % self.num_codebooks == 0, "sliding_window_len", "must be whole frames")

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bark_stream.coarse_window import history_spans, window_start
 from bark_stream.config import ModelConfig
 from bark_stream.transformer import CausalGPT, FineGPT
 
@@ -69,18 +70,13 @@ class FinetuneLosses:
         return _losses(logits, self._tensor(targets))
 
     def coarse(self, model: CausalGPT, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Semantic slice and coarse codes that begin together -> each next coarse code."""
+        """Semantic slice and coarse codes, as a window of the stage has them -> each next coarse code."""
         config, coarse = self._config, self._config.coarse
-        longest = (coarse.max_history_tokens + coarse.sliding_window_len) // coarse.num_codebooks
         slices, windows = [], []
         for _ in range(self._batch.num_rows):
-            before, row = self._pick(rng)
-            semantic, codes = _joined(before, row)
-            first = 0 if before is None else int(rng.integers(0, len(before.semantic)))
-            known = semantic[first : first + coarse.max_semantic_tokens]
-            frame = round(first * config.frames_per_semantic)
+            known, codes = self._window(*self._pick(rng), rng)
             slices.append(np.append(known, np.full(coarse.max_semantic_tokens - len(known), coarse.semantic_pad_token)))
-            windows.append(self._flat(codes[: coarse.num_codebooks, frame : frame + longest]))
+            windows.append(codes)
         infer = np.full((len(slices), 1), coarse.infer_token)
         window, targets = _padded(windows, config.semantic.vocab_size), _padded(windows, IGNORED)
         ids = self._tensor(np.concatenate([np.stack(slices), infer, window[:, :-1]], 1))
@@ -105,6 +101,23 @@ class FinetuneLosses:
             targets[i, num_known : len(part)] = part[num_known:, codebook]
         logits = model(codebook, self._tensor(seen), num_codes=config.codec.codebook_size)
         return _losses(logits, self._tensor(targets))
+
+    def _window(self, before: Heard | None, row: Heard, rng: np.random.Generator) -> tuple[Ints, Ints]:
+        """Semantic tokens [S] and flattened codes [L] of a window that the stage may be asked for in this sentence."""
+        config, coarse = self._config, self._config.coarse
+        semantic, codes = _joined(before, row)
+        flat, sentence = self._flat(codes[: coarse.num_codebooks]), row.codes.shape[1] * coarse.num_codebooks
+        past, spoken = len(semantic) - len(row.semantic), len(flat) - sentence
+        seen, heard = history_spans(past, spoken, config) if before else (slice(0, 0), slice(0, 0))
+        num_made = coarse.sliding_window_len * int(rng.integers(0, max(1, sentence // coarse.sliding_window_len)))
+        first_semantic, first_coarse = window_start(
+            seen.stop - seen.start, heard.stop - heard.start, num_made, coarse.max_history_tokens, config
+        )
+        longest = coarse.max_history_tokens + coarse.sliding_window_len
+        return (
+            semantic[seen.start + first_semantic :][: coarse.max_semantic_tokens],
+            flat[heard.start + first_coarse :][:longest],
+        )
 
     def _pick(self, rng: np.random.Generator) -> tuple[Heard | None, Heard]:
         """A recording, and mostly another one before it."""

@@ -67,6 +67,7 @@ def mini_config() -> ModelConfig:
             max_semantic_tokens=160,
             max_history_tokens=300,
             sliding_window_len=60,
+            is_aligned=True,
         ),
         fine=FineConfig(
             transformer=TransformerConfig(
