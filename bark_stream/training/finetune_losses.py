@@ -108,7 +108,7 @@ class FinetuneLosses:
         semantic, codes = _joined(before, row)
         flat, sentence = self._flat(codes[: coarse.num_codebooks]), row.codes.shape[1] * coarse.num_codebooks
         past, spoken = len(semantic) - len(row.semantic), len(flat) - sentence
-        seen, heard = history_spans(past, spoken, config) if before else (slice(0, 0), slice(0, 0))
+        seen, heard = history_spans(past, spoken, config)
         num_made = coarse.sliding_window_len * int(rng.integers(0, max(1, sentence // coarse.sliding_window_len)))
         first_semantic, first_coarse = window_start(
             seen.stop - seen.start, heard.stop - heard.start, num_made, coarse.max_history_tokens, config
