@@ -31,7 +31,7 @@ from bark_stream.training.codec import (
 from bark_stream.training.export import codec_to_start_from
 from bark_stream.training.run import CHECKPOINT, write_checkpoint
 from bark_stream.training.shards import Clip
-from bark_stream.training.stages import RUNS, sound_clips
+from bark_stream.training.stages import RUNS, SPLIT, sound_clips
 from bark_stream.training.streams import shares, sound_of_tokens
 from bark_stream.voice import Voice, voice_from_codes
 from bark_stream.voice_library import library_of
@@ -58,7 +58,8 @@ def refit_model(model: str, workspace: Path, folder: Path, storage: Storage = "i
     rng = np.random.default_rng(seed)
     refitted = with_refitted_codebooks(checkpoint, _latents(codec.eval(), sound_clips(workspace), rng), rng)
     save_checkpoint(refitted, folder, storage)
-    run = runs / "codec"
+    # Where `split` leaves its own: what follows uses that codec, and one that was trained here stays as it is.
+    run = runs / SPLIT
     run.mkdir(parents=True, exist_ok=True)
     write_checkpoint({"model": codec.state_dict() | codec_to_start_from(refitted)}, run)
 
@@ -145,12 +146,11 @@ def _coarse_tables(weights: StateDict, places: Tensor, config: ModelConfig) -> d
 
 
 def _fine_tables(weights: StateDict, places: Tensor) -> dict[str, Tensor]:
-    """A table for each codebook that is read; some that are drawn have one of their own."""
+    """A table for each codebook; what is drawn is tied to what is read."""
     changed = dict(weights)
     for codebook, shares_of_old in enumerate(places):
-        for name in (f"transformer.wtes.{codebook}.weight", f"lm_heads.{codebook - 1}.weight"):
-            if name in changed:
-                changed[name] = _with_means(changed[name], shares_of_old, 0)
+        name = f"transformer.wtes.{codebook}.weight"
+        changed[name] = _with_means(changed[name], shares_of_old, 0)
     return changed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,6 +112,19 @@ def test_refitted_model_speaks_and_its_codec_is_the_workspaces(workspace: Path, 
     encode_workspace(workspace)
     assert len(workspace_streams(workspace)) == 3
     assert len(Bark(refitted).generate("Hello.", voice="en_speaker_0")) > 4000
+
+
+def test_refitting_leaves_a_codec_that_was_trained_here(workspace: Path, tmp_path: Path) -> None:
+    """Hours of training are not written over; what follows uses the refitted codec all the same."""
+    copied = tmp_path / "copied"
+    shutil.copytree(workspace / "shards", copied / "shards")
+    trained = copied / "runs" / "codec" / "checkpoint.pt"
+    trained.parent.mkdir(parents=True)
+    trained.write_bytes(b"hours")
+    refit_model("mini", copied, tmp_path / "refitted")
+    assert trained.read_bytes() == b"hours"
+    fitted = codebooks_of(load_checkpoint(tmp_path / "refitted").codec)
+    torch.testing.assert_close(codebooks(copied), fitted, rtol=1e-3, atol=1e-2)
 
 
 def test_refitting_beside_a_trained_decoder_is_refused(workspace: Path, tmp_path: Path) -> None:
