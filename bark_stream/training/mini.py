@@ -20,7 +20,7 @@ MAX_NEW_SEMANTIC_TOKENS = 767
 ALIGNMENT_HEAD = (2, 0)
 """(layer, head) of the semantic stage that training ties to the character being spoken."""
 NUM_VOICES = 10
-NOTICE = "mini is small and still learning: about a tenth of its words cannot be understood"
+NOTICE = "mini is small and still learning: about a ninth of its words cannot be understood"
 """To be taken out when its word error rate is what the model card promises."""
 
 
