@@ -5,7 +5,7 @@
     pairs             a folder of recordings with texts -> shards, read by an existing model's encoders
     split             the codec's codebooks -> envelope first, then what is left
     refit             a finished model -> the same with codebooks fitted to other sound
-    codec, encode, decoder, semantic, coarse, latent_mean, fine, semantic_encoder
+    codec, encode, decoder, semantic, coarse, coarse_unconditional, coarse_guided, latent_mean, fine, semantic_encoder
     export            the newest checkpoints -> a model folder
 
 Every step goes on where it was stopped. The needed packages come with the extra `train`.
@@ -28,7 +28,17 @@ if TYPE_CHECKING:
     from bark_stream.training.run import Progress
 
 FINETUNED = ("semantic", "coarse", "fine")
-PARTS = ("codec", "decoder", "semantic", "coarse", "latent_mean", "fine", "semantic_encoder")
+PARTS = (
+    "codec",
+    "decoder",
+    "semantic",
+    "coarse",
+    "coarse_unconditional",
+    "coarse_guided",
+    "latent_mean",
+    "fine",
+    "semantic_encoder",
+)
 
 
 def add_parser(subparsers: Any) -> None:

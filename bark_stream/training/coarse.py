@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +58,21 @@ class CoarseTrainingConfig:
     whole_padding_share: float = 0.2
     """Batches with all padding of the semantic slice, as at inference."""
     label_smoothing: float = 0.0
+    is_unconditional: bool = False
+    """Without any semantic tokens: what goes on from the codes alone (see `guidance`)."""
+
+
+class CoarseBatch(NamedTuple):
+    """Windows side by side."""
+
+    semantic: Tensor
+    """[B, S] int64."""
+    slots: Tensor
+    """[N] those of the S slots that are laid."""
+    inputs: Tensor
+    """[B, T * 2] int64, flattened, codebook offsets added."""
+    targets: Tensor
+    """[B, T * 2] int64, likewise; below 0 where there is nothing to learn."""
 
 
 class CoarseTraining:
@@ -80,12 +96,34 @@ class CoarseTraining:
 
     def __call__(self, step: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """Losses of one step: loss, and cross-entropy of each codebook."""
+        batch = self.batch(rng)
+        hidden = coarse_hidden(self._model, self._config, batch.semantic, batch.slots, batch.inputs)
+        entropies = []
+        for codebook in range(self._config.coarse.num_codebooks):
+            rows = codebook_rows(self._config, codebook)
+            logits = self._model.logits(hidden[:, codebook :: self._config.coarse.num_codebooks], rows)
+            wanted = batch.targets[:, codebook :: self._config.coarse.num_codebooks] - rows.start
+            entropies.append(
+                F.cross_entropy(
+                    logits.flatten(0, 1),
+                    wanted.flatten(),
+                    ignore_index=-1 - rows.start,
+                    label_smoothing=self._training.label_smoothing,
+                )
+            )
+        loss = torch.stack(entropies).mean()
+        return {"loss": loss} | {f"codebook_{i}": e for i, e in enumerate(entropies)}
+
+    def batch(self, rng: np.random.Generator) -> CoarseBatch:
+        """Windows of one length, in some of which the model itself drew codes."""
         training, config = self._training, self._config
         num_frames = int(rng.integers(training.min_frames, training.max_frames + 1))
         longest = config.coarse.max_semantic_tokens
         lookahead = int(np.exp(rng.uniform(np.log(training.min_lookahead_tokens), np.log(longest))))
         rows = [self._window(num_frames, lookahead, rng) for _ in range(training.batch_size)]
         semantic = torch.from_numpy(np.stack([r[0] for r in rows]))
+        if training.is_unconditional:
+            semantic = torch.full_like(semantic, config.coarse.semantic_pad_token)
         inputs = torch.from_numpy(np.stack([r[1] for r in rows]))
         targets = torch.from_numpy(np.stack([r[2] for r in rows]))
         slots = self._slots(semantic, rng)
@@ -93,23 +131,7 @@ class CoarseTraining:
             codes = torch.from_numpy(np.stack([r[3] for r in rows]))
             where = torch.from_numpy(rng.random(codes[:, 0].shape) < rng.random() * training.max_own)
             inputs, targets = self.mix_own(semantic, slots, inputs, targets, codes, where)
-        hidden = _hidden(self._model, config, semantic, slots, inputs)
-        size, first = config.codec.codebook_size, config.semantic.vocab_size
-        entropies = []
-        for codebook in range(config.coarse.num_codebooks):
-            start = first + codebook * size
-            logits = self._model.logits(hidden[:, codebook :: config.coarse.num_codebooks], slice(start, start + size))
-            wanted = targets[:, codebook :: config.coarse.num_codebooks] - start
-            entropies.append(
-                F.cross_entropy(
-                    logits.flatten(0, 1),
-                    wanted.flatten(),
-                    ignore_index=-1 - start,
-                    label_smoothing=training.label_smoothing,
-                )
-            )
-        loss = torch.stack(entropies).mean()
-        return {"loss": loss} | {f"codebook_{i}": e for i, e in enumerate(entropies)}
+        return CoarseBatch(semantic, slots, inputs, targets)
 
     @torch.no_grad()
     def mix_own(
@@ -129,7 +151,7 @@ class CoarseTraining:
             where: [B, T] bool.
         """
         config, num_codebooks = self._config, self._config.coarse.num_codebooks
-        hidden = _hidden(self._model, config, semantic, slots, inputs)
+        hidden = coarse_hidden(self._model, config, semantic, slots, inputs)
         where = where & (targets[:, ::num_codebooks] >= 0)
         own = _draw(self._model, config, hidden[:, ::num_codebooks], 0)[where]
         left = sum_of_vectors(self._codebooks, codes.transpose(0, 1)[:, where])
@@ -146,7 +168,7 @@ class CoarseTraining:
     def _slots(self, semantic: Tensor, rng: np.random.Generator) -> Tensor:
         """Semantic slots of a batch: mostly those in use and a few pads, now and then all."""
         num_slots = semantic.shape[1]
-        used = int((semantic != self._config.coarse.semantic_pad_token).any(0).nonzero().max()) + 1
+        used = int((semantic != self._config.coarse.semantic_pad_token).any(0).sum())
         if rng.random() < self._training.whole_padding_share or used == num_slots:
             return torch.arange(num_slots)
         pads = rng.choice(np.arange(used, num_slots), min(num_slots - used, int(rng.integers(1, 9))), replace=False)
@@ -223,7 +245,7 @@ class CoarseRemake:
         for codebook in range(num_codebooks):
             # A codebook goes on from what was drawn before it in the same frame.
             flat = (made[:, :num_codebooks].transpose(1, 2) + offsets).flatten(1)
-            hidden = _hidden(self._model, config, semantic, torch.arange(semantic.shape[1]), flat)
+            hidden = coarse_hidden(self._model, config, semantic, torch.arange(semantic.shape[1]), flat)
             wanted = hidden[:, first_frame * num_codebooks + codebook :: num_codebooks]
             made[:, codebook, first_frame:] = _draw(self._model, config, wanted, codebook)
         return made
@@ -231,14 +253,18 @@ class CoarseRemake:
 
 def _draw(model: CausalGPT, config: ModelConfig, hidden: Tensor, codebook: int) -> Tensor:
     """[B, T, C] states -> [B, T] codes of one codebook, as warm as the stage draws them."""
-    start = config.semantic.vocab_size + codebook * config.codec.codebook_size
-    logits = model.logits(hidden, slice(start, start + config.codec.codebook_size))
-    logits = logits / config.sampling.waveform_temperature
+    logits = model.logits(hidden, codebook_rows(config, codebook)) / config.sampling.waveform_temperature
     drawn: Tensor = torch.distributions.Categorical(logits=logits).sample()  # type: ignore[no-untyped-call]
     return drawn
 
 
-def _hidden(model: CausalGPT, config: ModelConfig, semantic: Tensor, slots: Tensor, codes: Tensor) -> Tensor:
+def codebook_rows(config: ModelConfig, codebook: int) -> slice:
+    """Rows of the tables and of the head that are a codebook's."""
+    start = config.semantic.vocab_size + codebook * config.codec.codebook_size
+    return slice(start, start + config.codec.codebook_size)
+
+
+def coarse_hidden(model: CausalGPT, config: ModelConfig, semantic: Tensor, slots: Tensor, codes: Tensor) -> Tensor:
     """Whole windows at once, each code from those before it.
 
     Args:

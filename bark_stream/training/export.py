@@ -23,7 +23,7 @@ from bark_stream.training.codec import LOUDNESS, fold_loudness, set_usage
 from bark_stream.training.mini import mini_config
 from bark_stream.training.run import CHECKPOINT, read_weights
 from bark_stream.training.semantic_tokens import SemanticVocabulary, vocabulary_table
-from bark_stream.training.stages import RUNS, codec_weights, workspace_streams
+from bark_stream.training.stages import RUNS, coarse_run, codec_weights, workspace_streams
 from bark_stream.training.streams import Stream
 from bark_stream.training.text_tokens import build_tokenizer
 from bark_stream.training.voices import VOICES
@@ -51,7 +51,7 @@ def export_mini(workspace: Path, folder: Path, storage: Storage = "int8") -> Non
         source=str(runs),
         config=config,
         semantic=run_weights(runs / "semantic"),
-        coarse=run_weights(runs / "coarse"),
+        coarse=run_weights(coarse_run(workspace)),
         fine=without_tied_heads(run_weights(runs / "fine"), config, str(runs / "fine")),
         codec=set_usage(fold_loudness(codec_weights(workspace)), 1.0),
         tokenizer=build_tokenizer().to_str(),
@@ -85,7 +85,7 @@ def weights_to_start_from(model: str, part: str) -> dict[str, Tensor]:
             return codec_to_start_from(checkpoint)
         case "semantic":
             return dict(checkpoint.semantic)
-        case "coarse":
+        case "coarse" | "coarse_unconditional" | "coarse_guided":
             return dict(checkpoint.coarse)
         case "fine":
             return with_tied_heads(checkpoint.fine, checkpoint.config)

@@ -29,6 +29,7 @@ from bark_stream.training.codec import (
 from bark_stream.training.decoder import DecoderTraining
 from bark_stream.training.envelope import find_turn, fit_split, listen, turned_codec
 from bark_stream.training.fine import FineRemake, FineTraining, FineTrainingConfig, init_fine
+from bark_stream.training.guidance import CoarseGuide, GuidedCoarseTraining
 from bark_stream.training.latent_mean import LatentMean, LatentMeanTraining
 from bark_stream.training.mini import NUM_SEMANTIC, mini_config
 from bark_stream.training.run import (
@@ -46,7 +47,17 @@ from bark_stream.training.shards import Clip, read_shard, read_shards
 from bark_stream.training.streams import Stream, encode_shard, group_clips, read_streams, sound_of_tokens
 from bark_stream.transformer import CausalGPT, FineGPT
 
-PARTS = ("codec", "decoder", "semantic", "coarse", "latent_mean", "fine", "semantic_encoder")
+PARTS = (
+    "codec",
+    "decoder",
+    "semantic",
+    "coarse",
+    "coarse_unconditional",
+    "coarse_guided",
+    "latent_mean",
+    "fine",
+    "semantic_encoder",
+)
 SOUND_KINDS = ("speech", "expressive", "strangers", "pairs")
 TEXT_KINDS = ("alignment", "expressive_alignment", "pairs")
 SPELLING_KIND = "spelling"
@@ -62,6 +73,8 @@ _PACES = {
     "decoder": RunConfig(num_steps=4000, learning_rate=1e-3, betas=(0.9, 0.99), clip_norm=5.0, weight_decay=0.0),
     "semantic": RunConfig(num_steps=6000, learning_rate=2e-3, weight_decay=0.02),
     "coarse": RunConfig(num_steps=4000, learning_rate=2e-3, weight_decay=0.02),
+    "coarse_unconditional": RunConfig(num_steps=350, learning_rate=1e-3, weight_decay=0.02),
+    "coarse_guided": RunConfig(num_steps=1500, learning_rate=1e-3, weight_decay=0.02),
     "latent_mean": RunConfig(num_steps=700, learning_rate=1.5e-3, weight_decay=0.02),
     "fine": RunConfig(num_steps=3000, learning_rate=2e-3, weight_decay=0.02),
     "semantic_encoder": RunConfig(num_steps=1500, learning_rate=2e-3, weight_decay=0.01),
@@ -128,10 +141,20 @@ def build_part(part: str, workspace: Path) -> Part:
             return Part(model=gpt, step=step)
         case "coarse":
             gpt = CausalGPT(config.coarse.transformer)
-            vectors = codebooks(workspace)
-            init_coarse(gpt, config, vectors, seed=1)
-            streams = workspace_streams(workspace)
-            return Part(model=gpt, step=CoarseTraining(gpt, streams, config, CoarseTrainingConfig(), vectors))
+            init_coarse(gpt, config, codebooks(workspace), seed=1)
+            return Part(model=gpt, step=_coarse_training(gpt, workspace, config, CoarseTrainingConfig()))
+        case "coarse_unconditional":
+            gpt = _trained_coarse(workspace, config, "coarse")
+            training = CoarseTrainingConfig(is_unconditional=True)
+            return Part(model=gpt, step=_coarse_training(gpt, workspace, config, training))
+        case "coarse_guided":
+            gpt = _trained_coarse(workspace, config, "coarse")
+            guide = CoarseGuide(
+                _trained_coarse(workspace, config, "coarse").eval(),
+                _trained_coarse(workspace, config, "coarse_unconditional").eval(),
+            )
+            windows = _coarse_training(gpt, workspace, config, CoarseTrainingConfig(own_share=0.7, max_own=0.9))
+            return Part(model=gpt, step=GuidedCoarseTraining(gpt, guide, windows, config))
         case "latent_mean":
             mean, streams = LatentMean(config, codebooks(workspace)), workspace_streams(workspace)
             return Part(model=mean, step=LatentMeanTraining(mean, streams, config, FineTrainingConfig()))
@@ -229,6 +252,25 @@ def codebooks(workspace: Path) -> Tensor:
     return codebooks_of(codec_weights(workspace))
 
 
+def coarse_run(workspace: Path) -> Path:
+    """The run of the coarse stage that speaks: the guided one, once there is one."""
+    guided = workspace / RUNS / "coarse_guided"
+    return guided if (guided / CHECKPOINT).exists() else workspace / RUNS / "coarse"
+
+
+def _trained_coarse(workspace: Path, config: ModelConfig, part: str) -> CausalGPT:
+    """Raises: CheckpointError if that part has not been trained."""
+    model = CausalGPT(config.coarse.transformer)
+    model.load_state_dict(read_weights(workspace / RUNS / part))
+    return model
+
+
+def _coarse_training(
+    model: CausalGPT, workspace: Path, config: ModelConfig, training: CoarseTrainingConfig
+) -> CoarseTraining:
+    return CoarseTraining(model, workspace_streams(workspace), config, training, codebooks(workspace))
+
+
 def _decoder(workspace: Path, config: ModelConfig) -> Part:
     model = CodecModel(config.codec.num_filters)
     model.load_state_dict(read_weights(_frozen_codec(workspace)))
@@ -261,7 +303,8 @@ def _fine_remake(workspace: Path, config: ModelConfig) -> FineRemake | None:
 def _coarse_remake(workspace: Path, config: ModelConfig) -> CoarseRemake | None:
     """The coarse stage as it is now; None before it has been trained."""
     coarse = CausalGPT(config.coarse.transformer)
-    return CoarseRemake(coarse, config) if _load_if_trained(coarse, workspace, "coarse") else None
+    newest = coarse_run(workspace).name
+    return CoarseRemake(coarse, config) if _load_if_trained(coarse, workspace, newest) else None
 
 
 def _load_if_trained(model: nn.Module, workspace: Path, part: str) -> bool:

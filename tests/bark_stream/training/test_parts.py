@@ -229,6 +229,27 @@ def test_exported_folder_loads_like_any_model(workspace: Path, tmp_path: Path) -
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 30e6
 
 
+def test_guided_coarse_stage_is_the_one_that_speaks(workspace: Path, tmp_path: Path) -> None:
+    """Once there is one it is exported; without it the plain one is."""
+    copied = shutil.copytree(workspace, tmp_path / "copied")
+    for part in ("coarse_guided", "coarse"):
+        folder = tmp_path / part
+        export_mini(copied, folder, "float32")
+        exported, trained = load_checkpoint(folder).coarse, run_weights(copied / "runs" / part)
+        assert all(torch.equal(torch.as_tensor(exported[name]), trained[name]) for name in trained)
+        shutil.rmtree(copied / "runs" / part)
+
+
+@pytest.mark.parametrize("part", ["coarse_unconditional", "coarse_guided"])
+def test_guidance_without_a_coarse_stage_is_refused(part: str, workspace: Path, tmp_path: Path) -> None:
+    """There is nothing to begin with yet."""
+    copied = shutil.copytree(workspace, tmp_path / "copied")
+    for run in ("coarse", part):
+        shutil.rmtree(copied / "runs" / run)
+    with pytest.raises(CheckpointError, match="train this part first"):
+        train_part(part, copied, default_pace(part))
+
+
 def test_fine_tuning_begins_with_the_model_it_is_given(workspace: Path, tmp_path: Path) -> None:
     """The weights of a finished model fit every part that can start from them."""
     folder = tmp_path / "mini"

@@ -1,0 +1,85 @@
+"""Guidance of the coarse stage, learned once instead of computed at every step.
+
+A stage that speaks freely listens to its own codes more than to the semantic tokens, and words are lost.
+Classifier-free guidance (Ho and Salimans, 2022) moves each draw away from what the codes alone would go on to:
+
+    log p = log p(code | semantic, codes) + (weight - 1) · (log p(code | semantic, codes) - log p(code | codes))
+
+Whoever guides needs both models at every token. A third, which begins as the first, is taught what they say together
+(distillation: Meng et al., 2023), and speaks alone. Knows no sound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bark_stream.config import ModelConfig
+from bark_stream.training.coarse import CoarseBatch, CoarseTraining, coarse_hidden, codebook_rows
+from bark_stream.transformer import CausalGPT
+
+WEIGHT = 2.0
+"""1 would be no guidance."""
+NUM_PADS = 4
+"""Semantic slots that the model without semantic tokens is laid, all of them padding."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoarseGuide:
+    """What is taught: one model with semantic tokens, one that has learned to do without."""
+
+    conditional: CausalGPT
+    unconditional: CausalGPT
+    weight: float = WEIGHT
+
+    @torch.no_grad()
+    def hidden(self, batch: CoarseBatch, config: ModelConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """[B, T * 2, C] states of both models."""
+        num_slots = config.coarse.max_semantic_tokens
+        pads = torch.from_numpy(np.sort(rng.choice(num_slots, NUM_PADS, replace=False)))
+        nothing = torch.full_like(batch.semantic, config.coarse.semantic_pad_token)
+        return (
+            coarse_hidden(self.conditional, config, batch.semantic, batch.slots, batch.inputs),
+            coarse_hidden(self.unconditional, config, nothing, pads, batch.inputs),
+        )
+
+    @torch.no_grad()
+    def log_probs(self, hidden: tuple[Tensor, Tensor], rows: slice) -> Tensor:
+        """States [N, C] of both models -> [N, R] guided log-probabilities of a codebook's rows."""
+        said = F.log_softmax(self.conditional.logits(hidden[0], rows), -1)
+        unsaid = F.log_softmax(self.unconditional.logits(hidden[1], rows), -1)
+        return F.log_softmax(said + (self.weight - 1) * (said - unsaid), -1)
+
+
+class GuidedCoarseTraining:
+    """Losses of a stage that is taught a guide's probabilities, step by step.
+
+    After wrong codes, too, there is a right answer: what the guide would go on with.
+    """
+
+    def __init__(self, model: CausalGPT, guide: CoarseGuide, windows: CoarseTraining, config: ModelConfig) -> None:
+        """Args: windows: where batches come from; what it draws itself should be drawn by `model`."""
+        self._model = model
+        self._guide = guide
+        self._windows = windows
+        self._config = config
+
+    def __call__(self, step: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Losses of one step: loss, and of each codebook how far the guide is (KL, nats)."""
+        config, num_codebooks = self._config, self._config.coarse.num_codebooks
+        batch = self._windows.batch(rng)
+        is_sound = batch.targets[:, ::num_codebooks] >= 0
+        told = self._guide.hidden(batch, config, rng)
+        hidden = coarse_hidden(self._model, config, batch.semantic, batch.slots, batch.inputs)
+        distances = []
+        for codebook in range(num_codebooks):
+            rows = codebook_rows(config, codebook)
+            own, *guides = (states[:, codebook::num_codebooks][is_sound] for states in (hidden, *told))
+            wanted = self._guide.log_probs((guides[0], guides[1]), rows)
+            made = F.log_softmax(self._model.logits(own, rows), -1)
+            distances.append(F.kl_div(made, wanted, reduction="batchmean", log_target=True))
+        return {"loss": torch.stack(distances).mean()} | {f"codebook_{i}": d for i, d in enumerate(distances)}
