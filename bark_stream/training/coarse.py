@@ -153,7 +153,7 @@ class CoarseTraining:
         config, num_codebooks = self._config, self._config.coarse.num_codebooks
         hidden = coarse_hidden(self._model, config, semantic, slots, inputs)
         where = where & (targets[:, ::num_codebooks] >= 0)
-        own = _draw(self._model, config, hidden[:, ::num_codebooks], 0)[where]
+        own = draw_codes(self._model, config, hidden[:, ::num_codebooks], 0)[where]
         left = sum_of_vectors(self._codebooks, codes.transpose(0, 1)[:, where])
         inputs, targets = inputs.clone(), targets.clone()
         for codebook, vectors in enumerate(self._codebooks[:num_codebooks]):
@@ -247,11 +247,11 @@ class CoarseRemake:
             flat = (made[:, :num_codebooks].transpose(1, 2) + offsets).flatten(1)
             hidden = coarse_hidden(self._model, config, semantic, torch.arange(semantic.shape[1]), flat)
             wanted = hidden[:, first_frame * num_codebooks + codebook :: num_codebooks]
-            made[:, codebook, first_frame:] = _draw(self._model, config, wanted, codebook)
+            made[:, codebook, first_frame:] = draw_codes(self._model, config, wanted, codebook)
         return made
 
 
-def _draw(model: CausalGPT, config: ModelConfig, hidden: Tensor, codebook: int) -> Tensor:
+def draw_codes(model: CausalGPT, config: ModelConfig, hidden: Tensor, codebook: int) -> Tensor:
     """[B, T, C] states -> [B, T] codes of one codebook, as warm as the stage draws them."""
     logits = model.logits(hidden, codebook_rows(config, codebook)) / config.sampling.waveform_temperature
     drawn: Tensor = torch.distributions.Categorical(logits=logits).sample()  # type: ignore[no-untyped-call]

@@ -19,13 +19,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bark_stream.config import ModelConfig
-from bark_stream.training.coarse import CoarseBatch, CoarseTraining, coarse_hidden, codebook_rows
+from bark_stream.training.coarse import CoarseBatch, CoarseTraining, coarse_hidden, codebook_rows, draw_codes
 from bark_stream.transformer import CausalGPT
 
 WEIGHT = 2.0
 """1 would be no guidance."""
 NUM_PADS = 4
 """Semantic slots that the model without semantic tokens is laid, all of them padding."""
+PASSES = (0.25, 0.3, 0.25, 0.2)
+"""How often the stage has drawn what it goes on from: not at all, once, twice, three times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,13 @@ class CoarseGuide:
 class GuidedCoarseTraining:
     """Losses of a stage that is taught a guide's probabilities, step by step.
 
-    After wrong codes, too, there is a right answer: what the guide would go on with.
+    After wrong codes, too, there is a right answer: what the guide would go on with. So the codes gone on from may be
+    the stage's own, drawn all at once after what it drew before (Duckworth et al., 2019): after some passes they are
+    nearly what it says freely.
     """
 
     def __init__(self, model: CausalGPT, guide: CoarseGuide, windows: CoarseTraining, config: ModelConfig) -> None:
-        """Args: windows: where batches come from; what it draws itself should be drawn by `model`."""
+        """Args: windows: where batches come from."""
         self._model = model
         self._guide = guide
         self._windows = windows
@@ -72,6 +76,11 @@ class GuidedCoarseTraining:
         """Losses of one step: loss, and of each codebook how far the guide is (KL, nats)."""
         config, num_codebooks = self._config, self._config.coarse.num_codebooks
         batch = self._windows.batch(rng)
+        num_passes = int(rng.choice(len(PASSES), p=PASSES))
+        share = rng.random() ** 0.5 if num_passes > 1 else rng.random()
+        where = torch.from_numpy(rng.random((len(batch.inputs), batch.inputs.shape[1] // num_codebooks)) < share)
+        for _ in range(num_passes):
+            batch = batch._replace(inputs=self.draw_own(batch, where))
         is_sound = batch.targets[:, ::num_codebooks] >= 0
         told = self._guide.hidden(batch, config, rng)
         hidden = coarse_hidden(self._model, config, batch.semantic, batch.slots, batch.inputs)
@@ -83,3 +92,14 @@ class GuidedCoarseTraining:
             made = F.log_softmax(self._model.logits(own, rows), -1)
             distances.append(F.kl_div(made, wanted, reduction="batchmean", log_target=True))
         return {"loss": torch.stack(distances).mean()} | {f"codebook_{i}": d for i, d in enumerate(distances)}
+
+    @torch.no_grad()
+    def draw_own(self, batch: CoarseBatch, where: Tensor) -> Tensor:
+        """Inputs [B, T * 2] whose frames in `where` [B, T] the stage has drawn, each after the batch's before it."""
+        inputs, num_codebooks = batch.inputs.clone(), self._config.coarse.num_codebooks
+        for codebook in range(num_codebooks):
+            hidden = coarse_hidden(self._model, self._config, batch.semantic, batch.slots, inputs)
+            drawn = draw_codes(self._model, self._config, hidden[:, codebook::num_codebooks], codebook)
+            own = drawn + codebook_rows(self._config, codebook).start
+            inputs[:, codebook::num_codebooks] = torch.where(where, own, inputs[:, codebook::num_codebooks])
+        return inputs

@@ -20,8 +20,6 @@ MAX_NEW_SEMANTIC_TOKENS = 767
 ALIGNMENT_HEAD = (2, 0)
 """(layer, head) of the semantic stage that training ties to the character being spoken."""
 NUM_VOICES = 10
-NOTICE = "mini is small and still learning: about a ninth of its words cannot be understood"
-"""To be taken out when its word error rate is what the model card promises."""
 
 
 def mini_config() -> ModelConfig:
@@ -92,7 +90,6 @@ def mini_config() -> ModelConfig:
             num_quantizers=codec.NUM_CODEBOOKS,
             codebook_size=codec.CODEBOOK_SIZE,
         ),
-        notice=NOTICE,
         sampling=SamplingConfig(text_temperature=0.4, waveform_temperature=0.2, fine_temperature=0.05),
         voice_aliases={f"v2/en_speaker_{i}": f"en_speaker_{i}" for i in range(NUM_VOICES)},
         default_voice="en_speaker_0",

@@ -74,7 +74,7 @@ _PACES = {
     "semantic": RunConfig(num_steps=6000, learning_rate=2e-3, weight_decay=0.02),
     "coarse": RunConfig(num_steps=4000, learning_rate=2e-3, weight_decay=0.02),
     "coarse_unconditional": RunConfig(num_steps=350, learning_rate=1e-3, weight_decay=0.02),
-    "coarse_guided": RunConfig(num_steps=1500, learning_rate=1e-3, weight_decay=0.02),
+    "coarse_guided": RunConfig(num_steps=2300, learning_rate=1e-3, weight_decay=0.02),
     "latent_mean": RunConfig(num_steps=700, learning_rate=1.5e-3, weight_decay=0.02),
     "fine": RunConfig(num_steps=3000, learning_rate=2e-3, weight_decay=0.02),
     "semantic_encoder": RunConfig(num_steps=1500, learning_rate=2e-3, weight_decay=0.01),
@@ -153,7 +153,7 @@ def build_part(part: str, workspace: Path) -> Part:
                 _trained_coarse(workspace, config, "coarse").eval(),
                 _trained_coarse(workspace, config, "coarse_unconditional").eval(),
             )
-            windows = _coarse_training(gpt, workspace, config, CoarseTrainingConfig(own_share=0.7, max_own=0.9))
+            windows = _coarse_training(gpt, workspace, config, CoarseTrainingConfig(own_share=0.0))
             return Part(model=gpt, step=GuidedCoarseTraining(gpt, guide, windows, config))
         case "latent_mean":
             mean, streams = LatentMean(config, codebooks(workspace)), workspace_streams(workspace)

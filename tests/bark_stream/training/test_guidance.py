@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bark_stream.config import ModelConfig
-from bark_stream.training.coarse import CoarseTraining, CoarseTrainingConfig, codebook_rows
+from bark_stream.training.coarse import CoarseTraining, CoarseTrainingConfig, coarse_hidden, codebook_rows
 from bark_stream.training.gpt import init_gpt
 from bark_stream.training.guidance import CoarseGuide, GuidedCoarseTraining
 from bark_stream.training.mini import NUM_SEMANTIC, mini_config
@@ -126,3 +126,24 @@ def test_guide_of_the_same_models_says_what_the_stage_says(config: ModelConfig, 
     losses = training(0, np.random.default_rng(5))
     assert abs(losses["loss"].item()) < 1e-5
     assert losses.keys() == {"loss", "codebook_0", "codebook_1"}
+
+
+def test_own_codes_are_drawn_after_those_before_them(config: ModelConfig, streams: list[Stream]) -> None:
+    """In the places asked for and no others; the second code after the first one that was just drawn."""
+    sampling = dataclasses.replace(config.sampling, waveform_temperature=1e-6)
+    sure = dataclasses.replace(config, sampling=sampling)
+    model = _model(config, 1)
+    windows = _windows(model, config, streams, CoarseTrainingConfig(batch_size=2, own_share=0.0))
+    training = GuidedCoarseTraining(model, CoarseGuide(model, _model(config, 2)), windows, sure)
+    batch = windows.batch(np.random.default_rng(6))
+    where = torch.zeros(2, batch.inputs.shape[1] // 2, dtype=torch.bool)
+    assert torch.equal(training.draw_own(batch, where), batch.inputs)
+    where[1, 30] = True
+    made = training.draw_own(batch, where)
+    changed = (made != batch.inputs).nonzero().tolist()
+    assert changed == [[1, 60], [1, 61]]
+    for codebook in (0, 1):
+        hidden = coarse_hidden(model, config, batch.semantic, batch.slots, made)
+        rows = codebook_rows(config, codebook)
+        likeliest = int(model.logits(hidden, rows)[1, 60 + codebook].argmax())
+        assert int(made[1, 60 + codebook]) == rows.start + likeliest
