@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bark_stream.errors import ConfigError
+from bark_stream.training.parts import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,17 +29,6 @@ if TYPE_CHECKING:
     from bark_stream.training.run import Progress
 
 FINETUNED = ("semantic", "coarse", "fine")
-PARTS = (
-    "codec",
-    "decoder",
-    "semantic",
-    "coarse",
-    "coarse_unconditional",
-    "coarse_guided",
-    "latent_mean",
-    "fine",
-    "semantic_encoder",
-)
 
 
 def add_parser(subparsers: Any) -> None:

@@ -153,11 +153,11 @@ class CoarseTraining:
         config, num_codebooks = self._config, self._config.coarse.num_codebooks
         hidden = coarse_hidden(self._model, config, semantic, slots, inputs)
         where = where & (targets[:, ::num_codebooks] >= 0)
-        own = draw_codes(self._model, config, hidden[:, ::num_codebooks], 0)[where]
+        own = _draw(self._model, config, hidden[:, ::num_codebooks], 0)[where]
         left = sum_of_vectors(self._codebooks, codes.transpose(0, 1)[:, where])
         inputs, targets = inputs.clone(), targets.clone()
         for codebook, vectors in enumerate(self._codebooks[:num_codebooks]):
-            start = config.semantic.vocab_size + codebook * len(vectors)
+            start = codebook_rows(config, codebook).start
             if codebook:
                 own = torch.cdist(left, vectors).argmin(1)
                 targets[:, codebook::num_codebooks][where] = start + own
@@ -239,20 +239,43 @@ class CoarseRemake:
         Returns: [B, K, T] int64, a copy; codebooks of the fine stage as they were.
         """
         config = self._config
+        num_rows, _, num_frames = codes.shape
         num_codebooks = config.coarse.num_codebooks
-        offsets = config.semantic.vocab_size + config.codec.codebook_size * torch.arange(num_codebooks)
+        offsets = torch.tensor([codebook_rows(config, codebook).start for codebook in range(num_codebooks)])
+        flat = (codes[:, :num_codebooks].transpose(1, 2) + offsets).flatten(1)
+        where = (torch.arange(num_frames) >= first_frame).expand(num_rows, num_frames)
+        flat = redrawn(self._model, config, semantic, torch.arange(semantic.shape[1]), flat, where)
         made = codes.clone()
-        for codebook in range(num_codebooks):
-            # A codebook goes on from what was drawn before it in the same frame.
-            flat = (made[:, :num_codebooks].transpose(1, 2) + offsets).flatten(1)
-            hidden = coarse_hidden(self._model, config, semantic, torch.arange(semantic.shape[1]), flat)
-            wanted = hidden[:, first_frame * num_codebooks + codebook :: num_codebooks]
-            made[:, codebook, first_frame:] = draw_codes(self._model, config, wanted, codebook)
+        made[:, :num_codebooks] = (flat.view(num_rows, num_frames, num_codebooks) - offsets).transpose(1, 2)
         return made
 
 
-def draw_codes(model: CausalGPT, config: ModelConfig, hidden: Tensor, codebook: int) -> Tensor:
-    """[B, T, C] states -> [B, T] codes of one codebook, as warm as the stage draws them."""
+@torch.no_grad()
+def redrawn(
+    model: CausalGPT, config: ModelConfig, semantic: Tensor, slots: Tensor, codes: Tensor, where: Tensor
+) -> Tensor:
+    """Some frames of windows as the stage would draw them after the codes given, all at once.
+
+    Args:
+        semantic: [B, S] int64.
+        slots: [N] those of the S slots that are laid.
+        codes: [B, T * 2] int64, flattened, codebook offsets added.
+        where: [B, T] bool, the frames to be drawn.
+    Returns: a copy of the codes, those frames drawn.
+    """
+    made, num_codebooks = codes.clone(), config.coarse.num_codebooks
+    if not where.any():
+        return made
+    for codebook in range(num_codebooks):
+        # A codebook goes on from what was drawn before it in the same frame.
+        hidden = coarse_hidden(model, config, semantic, slots, made)[:, codebook::num_codebooks]
+        drawn = _draw(model, config, hidden[where], codebook)
+        made[:, codebook::num_codebooks][where] = drawn + codebook_rows(config, codebook).start
+    return made
+
+
+def _draw(model: CausalGPT, config: ModelConfig, hidden: Tensor, codebook: int) -> Tensor:
+    """[..., C] states -> [...] codes of one codebook, as warm as the stage draws them."""
     logits = model.logits(hidden, codebook_rows(config, codebook)) / config.sampling.waveform_temperature
     drawn: Tensor = torch.distributions.Categorical(logits=logits).sample()  # type: ignore[no-untyped-call]
     return drawn

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bark_stream.config import ModelConfig
-from bark_stream.training.coarse import CoarseBatch, CoarseTraining, coarse_hidden, codebook_rows, draw_codes
+from bark_stream.training.coarse import CoarseBatch, CoarseTraining, coarse_hidden, codebook_rows, redrawn
 from bark_stream.transformer import CausalGPT
 
 WEIGHT = 2.0
@@ -80,26 +80,18 @@ class GuidedCoarseTraining:
         share = rng.random() ** 0.5 if num_passes > 1 else rng.random()
         where = torch.from_numpy(rng.random((len(batch.inputs), batch.inputs.shape[1] // num_codebooks)) < share)
         for _ in range(num_passes):
-            batch = batch._replace(inputs=self.draw_own(batch, where))
+            made = redrawn(self._model, config, batch.semantic, batch.slots, batch.inputs, where)
+            batch = batch._replace(inputs=made)
         is_sound = batch.targets[:, ::num_codebooks] >= 0
-        told = self._guide.hidden(batch, config, rng)
-        hidden = coarse_hidden(self._model, config, batch.semantic, batch.slots, batch.inputs)
+        states = (
+            coarse_hidden(self._model, config, batch.semantic, batch.slots, batch.inputs),
+            *self._guide.hidden(batch, config, rng),
+        )
         distances = []
         for codebook in range(num_codebooks):
             rows = codebook_rows(config, codebook)
-            own, *guides = (states[:, codebook::num_codebooks][is_sound] for states in (hidden, *told))
-            wanted = self._guide.log_probs((guides[0], guides[1]), rows)
-            made = F.log_softmax(self._model.logits(own, rows), -1)
-            distances.append(F.kl_div(made, wanted, reduction="batchmean", log_target=True))
+            own, said, unsaid = (hidden[:, codebook::num_codebooks][is_sound] for hidden in states)
+            log_probs = F.log_softmax(self._model.logits(own, rows), -1)
+            wanted = self._guide.log_probs((said, unsaid), rows)
+            distances.append(F.kl_div(log_probs, wanted, reduction="batchmean", log_target=True))
         return {"loss": torch.stack(distances).mean()} | {f"codebook_{i}": d for i, d in enumerate(distances)}
-
-    @torch.no_grad()
-    def draw_own(self, batch: CoarseBatch, where: Tensor) -> Tensor:
-        """Inputs [B, T * 2] whose frames in `where` [B, T] the stage has drawn, each after the batch's before it."""
-        inputs, num_codebooks = batch.inputs.clone(), self._config.coarse.num_codebooks
-        for codebook in range(num_codebooks):
-            hidden = coarse_hidden(self._model, self._config, batch.semantic, batch.slots, inputs)
-            drawn = draw_codes(self._model, self._config, hidden[:, codebook::num_codebooks], codebook)
-            own = drawn + codebook_rows(self._config, codebook).start
-            inputs[:, codebook::num_codebooks] = torch.where(where, own, inputs[:, codebook::num_codebooks])
-        return inputs

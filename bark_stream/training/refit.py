@@ -19,6 +19,7 @@ from bark_stream.checkpoint.checkpoint import StateDict
 from bark_stream.checkpoint.storage import Storage
 from bark_stream.config import ModelConfig
 from bark_stream.errors import CheckpointError
+from bark_stream.training.coarse import codebook_rows
 from bark_stream.training.codec import (
     LOUDNESS,
     CodecModel,
@@ -140,8 +141,7 @@ def _coarse_tables(weights: StateDict, places: Tensor, config: ModelConfig) -> d
     changed = dict(weights)
     for name in ("transformer.wte.weight", "lm_head.weight"):
         for codebook in range(config.coarse.num_codebooks):
-            first = config.semantic.vocab_size + codebook * config.codec.codebook_size
-            changed[name] = _with_means(changed[name], places[codebook], first)
+            changed[name] = _with_means(changed[name], places[codebook], codebook_rows(config, codebook).start)
     return changed
 
 

@@ -5,6 +5,7 @@ A workspace is a folder: `shards/` (what was read aloud), `streams/<codec>/` (co
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from bark_stream.training.fine import FineRemake, FineTraining, FineTrainingConf
 from bark_stream.training.guidance import CoarseGuide, GuidedCoarseTraining
 from bark_stream.training.latent_mean import LatentMean, LatentMeanTraining
 from bark_stream.training.mini import NUM_SEMANTIC, mini_config
+from bark_stream.training.parts import PARTS
 from bark_stream.training.run import (
     CHECKPOINT,
     Progress,
@@ -47,17 +49,6 @@ from bark_stream.training.shards import Clip, read_shard, read_shards
 from bark_stream.training.streams import Stream, encode_shard, group_clips, read_streams, sound_of_tokens
 from bark_stream.transformer import CausalGPT, FineGPT
 
-PARTS = (
-    "codec",
-    "decoder",
-    "semantic",
-    "coarse",
-    "coarse_unconditional",
-    "coarse_guided",
-    "latent_mean",
-    "fine",
-    "semantic_encoder",
-)
 SOUND_KINDS = ("speech", "expressive", "strangers", "pairs")
 TEXT_KINDS = ("alignment", "expressive_alignment", "pairs")
 SPELLING_KIND = "spelling"
@@ -144,15 +135,13 @@ def build_part(part: str, workspace: Path) -> Part:
             init_coarse(gpt, config, codebooks(workspace), seed=1)
             return Part(model=gpt, step=_coarse_training(gpt, workspace, config, CoarseTrainingConfig()))
         case "coarse_unconditional":
-            gpt = _trained_coarse(workspace, config, "coarse")
+            gpt = _trained_coarse(workspace / RUNS / "coarse", config)
             training = CoarseTrainingConfig(is_unconditional=True)
             return Part(model=gpt, step=_coarse_training(gpt, workspace, config, training))
         case "coarse_guided":
-            gpt = _trained_coarse(workspace, config, "coarse")
-            guide = CoarseGuide(
-                _trained_coarse(workspace, config, "coarse").eval(),
-                _trained_coarse(workspace, config, "coarse_unconditional").eval(),
-            )
+            gpt = _trained_coarse(workspace / RUNS / "coarse", config)
+            unconditional = _trained_coarse(workspace / RUNS / "coarse_unconditional", config)
+            guide = CoarseGuide(copy.deepcopy(gpt).eval(), unconditional.eval())
             windows = _coarse_training(gpt, workspace, config, CoarseTrainingConfig(own_share=0.0))
             return Part(model=gpt, step=GuidedCoarseTraining(gpt, guide, windows, config))
         case "latent_mean":
@@ -258,10 +247,10 @@ def coarse_run(workspace: Path) -> Path:
     return guided if (guided / CHECKPOINT).exists() else workspace / RUNS / "coarse"
 
 
-def _trained_coarse(workspace: Path, config: ModelConfig, part: str) -> CausalGPT:
-    """Raises: CheckpointError if that part has not been trained."""
+def _trained_coarse(run: Path, config: ModelConfig) -> CausalGPT:
+    """Raises: CheckpointError if that run has no checkpoint."""
     model = CausalGPT(config.coarse.transformer)
-    model.load_state_dict(read_weights(workspace / RUNS / part))
+    model.load_state_dict(read_weights(run))
     return model
 
 
@@ -302,9 +291,8 @@ def _fine_remake(workspace: Path, config: ModelConfig) -> FineRemake | None:
 
 def _coarse_remake(workspace: Path, config: ModelConfig) -> CoarseRemake | None:
     """The coarse stage as it is now; None before it has been trained."""
-    coarse = CausalGPT(config.coarse.transformer)
-    newest = coarse_run(workspace).name
-    return CoarseRemake(coarse, config) if _load_if_trained(coarse, workspace, newest) else None
+    run = coarse_run(workspace)
+    return CoarseRemake(_trained_coarse(run, config), config) if (run / CHECKPOINT).exists() else None
 
 
 def _load_if_trained(model: nn.Module, workspace: Path, part: str) -> bool:

@@ -23,10 +23,10 @@ from bark_stream.training.export import export_mini, run_weights, weights_to_sta
 from bark_stream.training.fine import FineRemake, FineTraining, FineTrainingConfig
 from bark_stream.training.latent_mean import LatentMean
 from bark_stream.training.mini import NUM_SEMANTIC, mini_config
+from bark_stream.training.parts import PARTS
 from bark_stream.training.run import CURVE
 from bark_stream.training.shards import Clip, read_shards, write_shard
 from bark_stream.training.stages import (
-    PARTS,
     codebooks,
     default_pace,
     encode_workspace,
