@@ -30,6 +30,7 @@ from bark_stream.semantic import SemanticStage
 from bark_stream.sentence_run import SentenceRun, Stage
 from bark_stream.state import SpeechState
 from bark_stream.timing import SentenceTiming, TimingClock
+from bark_stream.tone import Equaliser, equaliser
 from bark_stream.voice import Voice
 
 LOOP_CHECK_TOKENS = 16
@@ -115,6 +116,7 @@ class Pipeline:
             coarse=self.coarse.begin(history, sampling=sampling, generator=state.generator("coarse")),
             fine_generator=state.generator("fine"),
             codec=state.codec.clone(),
+            equaliser=self._equaliser(state),
             silence=SilenceState(has_sounded=state.num_samples > 0),
             timing=SentenceTiming(self._clock),
             codes=np.zeros((config.fine.num_codebooks, 0), dtype=np.int64),
@@ -182,6 +184,7 @@ class Pipeline:
             voice=run.state.voice,
             last=run.state.last if spoken is None else spoken.tail(longest, self.config),
             codec=run.codec,
+            past=None if run.equaliser is None else run.equaliser.past,
             seed=run.state.seed,
             num_sentences=run.state.num_sentences + 1,
             num_samples=run.state.num_samples + run.num_samples,
@@ -309,6 +312,11 @@ class Pipeline:
             pcm = torch.cat([pcm, self.codec.finish(run.codec)], -1)
         return self._hand_over(run, pcm[0].numpy())
 
+    def _equaliser(self, state: SpeechState) -> Equaliser | None:
+        if state.voice is None or state.voice.tone is None:
+            return None
+        return equaliser(state.voice.tone, self.config.codec.sample_rate_hz, state.past)
+
     def _warm_codec(self, voice: Voice) -> CodecState:
         """A codec state as if the voice had just spoken; made once for each of the last few voices."""
         with self._warming:
@@ -330,6 +338,8 @@ class Pipeline:
             run.guards.append(guard)
             decoded_s = (run.num_frames - run.num_undecoded) / config.frame_rate_hz
             events.append(GuardFired(run.index, guard, decoded_s))
+        if run.equaliser is not None:
+            pcm = run.equaliser(pcm)
         if len(pcm):
             start_sample = run.state.num_samples + run.num_samples
             run.num_samples += len(pcm)

@@ -17,6 +17,7 @@ from bark_stream.guards import SilenceState
 from bark_stream.semantic import SemanticRun
 from bark_stream.state import SpeechState
 from bark_stream.timing import SentenceTiming
+from bark_stream.tone import Equaliser
 from bark_stream.voice import Voice
 
 
@@ -49,6 +50,8 @@ class SentenceRun:
     coarse: CoarseRun
     fine_generator: torch.Generator
     codec: CodecState
+    equaliser: Equaliser | None
+    """Of the voice's tone."""
     silence: SilenceState
     timing: SentenceTiming
     codes: NDArray[np.int64]

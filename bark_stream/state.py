@@ -39,6 +39,8 @@ class SpeechState:
     last: Voice | None = None
     """The end of the last sentence, in the same form."""
     codec: CodecState = field(default_factory=CodecState)
+    past: NDArray[np.float32] | None = None
+    """[NUM_TAPS - 1] what the equaliser of the voice's tone remembers; None before it has heard anything."""
     seed: int = 0
     num_sentences: int = 0
     """Spoken so far; with the seed it decides every draw of the next one."""
@@ -86,8 +88,12 @@ class SpeechState:
             if voice is not None:
                 for part in ("semantic", "coarse", "fine"):
                     tensors[f"{role}.{part}"] = torch.from_numpy(getattr(voice, part).copy())
+                if voice.tone is not None:
+                    tensors[f"{role}.tone"] = torch.from_numpy(voice.tone.copy())
                 if voice.provenance is not None:
                     facts[f"{role}_provenance"] = voice.provenance.to_bytes().decode("utf-8")
+        if self.past is not None:
+            tensors["past"] = torch.from_numpy(self.past.copy())
         return safetensors.torch.save(tensors, metadata={"state": json.dumps(facts, sort_keys=True)})
 
     @classmethod
@@ -101,6 +107,7 @@ class SpeechState:
                 voice=_unpack_voice(facts, "voice", tensors),
                 last=_unpack_voice(facts, "last", tensors),
                 codec=CodecState([_unpack(kind, f"codec.{i}", tensors) for i, kind in enumerate(facts["codec"])]),
+                past=tensors["past"].numpy() if "past" in tensors else None,
                 seed=int(facts["seed"]),
                 num_sentences=int(facts["num_sentences"]),
                 num_samples=int(facts["num_samples"]),
@@ -119,7 +126,8 @@ def _unpack_voice(facts: dict[str, Any], role: str, tensors: dict[str, Tensor]) 
     semantic, coarse, fine = (tensors[f"{role}.{part}"].numpy() for part in ("semantic", "coarse", "fine"))
     packed = facts.get(f"{role}_provenance")
     provenance = None if packed is None else Provenance.from_bytes(packed.encode("utf-8"))
-    return Voice(facts[role], semantic, coarse, fine, provenance)
+    tone = tensors[f"{role}.tone"].numpy() if f"{role}.tone" in tensors else None
+    return Voice(facts[role], semantic, coarse, fine, provenance, tone)
 
 
 def _pack(layer: LayerState, name: str, tensors: dict[str, Tensor]) -> list[Any]:

@@ -1,8 +1,8 @@
 """A voice: what Bark is told it has just said (Suno's "history prompt").
 
 Knows the arrays, what fits a model, and the file formats: Suno's `.npz`, and Hugging Face's three `.npy`. A cloned
-voice has its provenance in one more array, which other readers pass over. Knows no tensors, and no names of presets
-(`voice_library`).
+voice has its provenance and its tone in two more arrays, which other readers pass over. Knows no tensors, and no names
+of presets (`voice_library`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,16 @@ from numpy.typing import NDArray
 from bark_stream.config import ModelConfig
 from bark_stream.errors import BadVoice
 from bark_stream.provenance import Provenance
+from bark_stream.tone import MAX_GAIN_DB, NUM_BANDS, Tone
 from bark_stream.whole_file import whole_file
 
 PARTS = ("semantic_prompt", "coarse_prompt", "fine_prompt")
 """Keys of the arrays in a file, Suno's and Hugging Face's alike."""
 PROVENANCE = "provenance"
 """Key of the bytes that say where a cloned voice comes from."""
+TONE = "tone"
+"""Key of the gains that what is spoken with a cloned voice is equalised by: hundredths of a decibel, since some readers
+want nothing but integers."""
 MAX_FILE_BYTES = 16 * 1024 * 1024
 """Of one array, unpacked: a hundred times the longest published preset. An npz is a zip, and a zip can be a bomb."""
 SUNO_VOCAB_SIZE = 10_000
@@ -49,6 +53,8 @@ class Voice:
     """[K, T] codes; its first rows are `coarse`."""
     provenance: Provenance | None = None
     """Of a voice that was cloned."""
+    tone: Tone | None = None
+    """What is spoken with it is equalised so; None leaves it as the codec makes it."""
 
     @property
     def is_cloned(self) -> bool:
@@ -113,6 +119,7 @@ class Voice:
             self.coarse[:, -num_frames:],
             self.fine[:, -num_frames:],
             self.provenance,
+            self.tone,
         )
 
     def followed_by(self, later: Voice) -> Voice:
@@ -123,6 +130,7 @@ class Voice:
             np.hstack([self.coarse, later.coarse]),
             np.hstack([self.fine, later.fine]),
             self.provenance,
+            self.tone,
         )
 
     def _bad(self, problem: str) -> BadVoice:
@@ -188,7 +196,9 @@ def read_voice(path: str | Path, name: str | None = None) -> Voice:
                     raise BadVoice(name, f"{member.filename} is larger than {MAX_FILE_BYTES} bytes")
         with np.load(path, allow_pickle=False) as arrays:
             provenance = _provenance(arrays[PROVENANCE]) if PROVENANCE in arrays else None
-            return voice_from_arrays(name, {part: arrays[part] for part in PARTS if part in arrays}, provenance)
+            tone = _tone(arrays[TONE]) if TONE in arrays else None
+            voice = voice_from_arrays(name, {part: arrays[part] for part in PARTS if part in arrays}, provenance)
+            return replace(voice, tone=tone)
     except OSError as exc:
         raise BadVoice(name, f"{path} cannot be read: {exc.strerror or exc}") from exc
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError) as exc:
@@ -199,6 +209,16 @@ def _provenance(array: NDArray[Any]) -> Provenance:
     if array.dtype != np.uint8 or array.ndim != 1:
         raise ValueError(f"{PROVENANCE} is {array.dtype} of {array.ndim} axes, not bytes")
     return Provenance.from_bytes(array.tobytes())
+
+
+def _tone(array: NDArray[Any]) -> Tone:
+    if array.dtype != np.int16 or array.shape != (NUM_BANDS,):
+        raise ValueError(f"{TONE} is {array.dtype} {list(array.shape)}, not int16 {[NUM_BANDS]}")
+    tone: Tone = (array / 100.0).astype(np.float32)
+    if np.abs(tone).max() > MAX_GAIN_DB:
+        raise ValueError(f"{TONE} holds gains beyond {MAX_GAIN_DB:g} dB")
+    tone.setflags(write=False)
+    return tone
 
 
 def read_voice_parts(name: str, paths: Mapping[str, Path]) -> Voice:
@@ -220,8 +240,8 @@ def read_voice_parts(name: str, paths: Mapping[str, Path]) -> Voice:
 
 
 def save_voice(voice: Voice, path: str | Path) -> None:
-    """Write Suno's `.npz`: int64, int64, int32 as in the published presets, and the provenance of a cloned voice. The
-    file appears whole or not at all.
+    """Write Suno's `.npz`: int64, int64, int32 as in the published presets, and what a cloned voice has
+    beside. The file appears whole or not at all.
 
     Raises: OutputError.
     """
@@ -237,4 +257,6 @@ def _arrays(voice: Voice) -> dict[str, Any]:
     }
     if voice.provenance is not None:
         arrays[PROVENANCE] = np.frombuffer(voice.provenance.to_bytes(), np.uint8)
+    if voice.tone is not None:
+        arrays[TONE] = np.rint(voice.tone * 100).astype(np.int16)
     return arrays

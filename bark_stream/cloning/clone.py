@@ -1,4 +1,4 @@
-"""A few seconds of somebody -> a voice: checked sample, semantic tokens, codes of the same seconds, provenance."""
+"""A few seconds of somebody -> a voice: checked sample, semantic tokens, codes of the same seconds, tone, origin."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import io
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -25,10 +26,13 @@ from bark_stream.config import ModelConfig
 from bark_stream.errors import BadAudio, CheckpointError, MissingConsent
 from bark_stream.provenance import Provenance
 from bark_stream.resample import resample
+from bark_stream.tone import MAX_GAIN_DB, Tone, equaliser, spectrum_db, tone_between
 from bark_stream.voice import Voice, token_family, voice_from_codes
 
 MAX_READ_S = 60.0
 MAX_SAMPLE_BYTES = 64 * 1024 * 1024
+MAX_USUAL_VOICES = 16
+"""Voices of the model that are asked what it usually sounds like."""
 
 ChooseTokens = Callable[[Scores], NDArray[np.int64]]
 """[N, V] an encoder's log-probabilities -> [N] semantic tokens."""
@@ -79,7 +83,39 @@ def clone(
         tokens=token_family(checkpoint.config),
     )
     codec = Codec(checkpoint.config.codec, checkpoint.codec, source=checkpoint.source)
-    return voice_of(speech, rate_hz, name, checkpoint.config, codec, encoder, provenance)
+    usual = usual_spectrum_db(checkpoint, codec)
+    if usual is None:
+        return voice_of(speech, rate_hz, name, checkpoint.config, codec, encoder, provenance)
+    model_rate_hz = checkpoint.config.sample_rate_hz
+    speech, tone = without_tone(resample(speech, rate_hz, model_rate_hz), model_rate_hz, usual)
+    voice = voice_of(speech, model_rate_hz, name, checkpoint.config, codec, encoder, provenance)
+    return replace(voice, tone=tone)
+
+
+def usual_spectrum_db(checkpoint: Checkpoint, codec: Codec) -> NDArray[np.float64] | None:
+    """[NUM_BANDS] what the model's own voices sound like on average; None for a model that follows any tone by itself,
+    as Suno's do, or has no voices."""
+    names = [name for name in checkpoint.voices.names() if checkpoint.voices.is_of_model(name)][:MAX_USUAL_VOICES]
+    if not names or token_family(checkpoint.config) == "bark":
+        return None
+    spectra = []
+    for name in names:
+        codes = torch.tensor(checkpoint.voices.get(name).fine)[None]
+        spectra.append(spectrum_db(codec.decode_whole(codes)[0].numpy(), checkpoint.config.sample_rate_hz))
+    return np.asarray(np.mean(spectra, 0))
+
+
+def without_tone(
+    speech: NDArray[np.float32], rate_hz: int, usual_db: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], Tone]:
+    """[L] speech -> the same, as loud, in the tone that the model knows; and the tone that was taken."""
+    tone = tone_between(usual_db, spectrum_db(speech, rate_hz))
+    plain = equaliser(-tone, rate_hz)(speech)
+    gain = np.sqrt(np.mean(speech**2) / max(np.mean(plain**2), 1e-12))
+    # Given back with the tone, so that what is said is as loud as the sample.
+    tone = np.clip(tone - 20 * np.log10(gain), -MAX_GAIN_DB, MAX_GAIN_DB)
+    # Hundredths, as a file holds them, so that a voice sounds the same before and after it was saved.
+    return np.asarray(plain * gain, np.float32), tone.round(2).astype(np.float32)
 
 
 def read_sample(data: bytes, source: str) -> tuple[NDArray[np.float32], int]:

@@ -28,6 +28,7 @@ from bark_stream.checkpoint import load_checkpoint
 from bark_stream.cloning.clone import clone
 from bark_stream.precision import resolve_precision
 from bark_stream.resample import resample
+from bark_stream.tone import equaliser
 from bark_stream.training.corpus import held_out_sentences
 from bark_stream.whole_file import whole_file
 from tests.listening.digest import weights_digest
@@ -183,6 +184,8 @@ class Studio:
         voice = clone(path, name=f"clone-{number}", consent=CONSENT, model=self._checkpoint)
         spoken = [bark.generate(text, voice=voice, seed=number) for text in texts]
         through = bark.pipeline.codec.decode_whole(torch.from_numpy(voice.fine.copy())[None])[0].numpy()
+        if voice.tone is not None:
+            through = equaliser(voice.tone, bark.sample_rate_hz)(through)
         _write(self._out / f"{number:02d}_clone.wav", np.concatenate(spoken))
         _write(self._out / f"{number:02d}_codec.wav", through)
         heard = [self._listener.hear(pcm, bark.sample_rate_hz, text) for pcm, text in zip(spoken, texts, strict=True)]

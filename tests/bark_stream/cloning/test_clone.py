@@ -17,11 +17,22 @@ from safetensors.torch import save_file
 import bark_stream
 from bark_stream.audio_file import AudioWriter
 from bark_stream.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from bark_stream.checkpoint.bark_numbers import (
+    COARSE_VOCAB_SIZES,
+    FINE_VOCAB_SIZES,
+    SEMANTIC_VOCAB_SIZES,
+    bark_config,
+)
 from bark_stream.checkpoint.folder import ENCODER
-from bark_stream.cloning.clone import clone, encoder_of
+from bark_stream.cloning.clone import clone, encoder_of, read_sample, usual_spectrum_db, without_tone
 from bark_stream.cloning.mel_encoder import MelEncoder, MelEncoderConfig, load_mel_encoder
+from bark_stream.codec import Codec
+from bark_stream.config import TransformerConfig
 from bark_stream.errors import BadAudio, BadVoice, CheckpointError, MissingConsent, SampleTooShort
+from bark_stream.resample import resample
+from bark_stream.tone import NUM_BANDS, equaliser, spectrum_db, tone_between
 from bark_stream.voice import read_voice, save_voice
+from bark_stream.voice_library import library_of
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "woman.ogg"
 CONSENT = "A. Speaker, by mail, 2026-11-01"
@@ -63,6 +74,52 @@ def test_cloned_file_is_read_by_other_bark_tools(tiny_checkpoint: Checkpoint, tm
     history = bark_history(tiny_checkpoint.tokenizer, path)
     assert torch.equal(history["semantic_prompt"], torch.from_numpy(voice.semantic.copy()))
     assert torch.equal(history["fine_prompt"].long(), torch.from_numpy(voice.fine.copy()))
+
+
+def test_sample_in_another_tone_is_the_same_voice_with_that_tone() -> None:
+    """What the model hears is in the tone that it knows; how the sample differs from that is kept, and told apart."""
+    mini = load_checkpoint("mini")
+    usual = usual_spectrum_db(mini, Codec(mini.config.codec, mini.codec))
+    assert usual is not None
+    speech, rate_hz = read_sample(SAMPLE.read_bytes(), "it")
+    speech = resample(speech, rate_hz, 24_000)
+    slope = np.linspace(-4, 4, NUM_BANDS).astype(np.float32)
+    (plain, tone), (other, others) = (
+        without_tone(sound, 24_000, usual) for sound in (speech, equaliser(slope, 24_000)(speech))
+    )
+    assert np.mean(plain**2) == pytest.approx(np.mean(speech**2), rel=1e-3)
+    assert np.mean((equaliser(tone, 24_000)(plain) - speech) ** 2) < 0.02 * np.mean(speech**2)
+    assert np.abs(tone_between(spectrum_db(plain, 24_000), spectrum_db(other, 24_000))).max() < 1.5
+    difference = others - tone
+    # The highest bands of this sample are at the limit.
+    assert np.abs(difference - difference.mean() - slope)[:-3].max() < 1.0
+
+
+def test_clone_keeps_its_tone_in_its_file(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """What was measured is what is read again, to the last bit."""
+    voice = clone(SAMPLE, name="alice", consent=CONSENT, model=tiny_checkpoint, encoder=CountingEar())
+    save_voice(voice, tmp_path / "alice.npz")
+    again = read_voice(tmp_path / "alice.npz")
+    assert voice.tone is not None
+    assert again.tone is not None
+    assert np.array_equal(again.tone, voice.tone)
+
+
+def test_clone_for_a_model_of_suno_has_no_tone(tiny_checkpoint: Checkpoint) -> None:
+    """It follows any tone by itself; and a model without voices says nothing of what is usual."""
+    codec = Codec(tiny_checkpoint.config.codec, tiny_checkpoint.codec)
+    sizes = (
+        TransformerConfig(
+            num_layers=1, num_heads=1, hidden_size=8, block_size=1024, input_vocab_size=i, output_vocab_size=o
+        )
+        for i, o in (SEMANTIC_VOCAB_SIZES, COARSE_VOCAB_SIZES, FINE_VOCAB_SIZES)
+    )
+    suno = replace(
+        tiny_checkpoint, config=bark_config("suno", **dict(zip(("semantic", "coarse", "fine"), sizes, strict=True)))
+    )
+    assert usual_spectrum_db(suno, codec) is None
+    alone = replace(tiny_checkpoint, voices=library_of([], tiny_checkpoint.config))
+    assert usual_spectrum_db(alone, codec) is None
 
 
 def test_clone_speaks(tiny_checkpoint: Checkpoint) -> None:
