@@ -5,7 +5,8 @@
     pairs             a folder of recordings with texts -> shards, read by an existing model's encoders
     split             the codec's codebooks -> envelope first, then what is left
     refit             a finished model -> the same with codebooks fitted to other sound
-    codec, encode, decoder, semantic, coarse, coarse_unconditional, coarse_guided, latent_mean, fine, semantic_encoder
+    codec, encode, decoder, semantic, coarse, coarse_unconditional, coarse_guided, latent_mean, fine, semantic_encoder,
+    recogniser, speaker_encoder, coarse_rewarded
     export            the newest checkpoints -> a model folder
 
 Every step goes on where it was stopped. The needed packages come with the extra `train`.

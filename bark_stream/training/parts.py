@@ -12,4 +12,7 @@ PARTS = (
     "latent_mean",
     "fine",
     "semantic_encoder",
+    "recogniser",
+    "speaker_encoder",
+    "coarse_rewarded",
 )

@@ -32,8 +32,12 @@ from bark_stream.training.envelope import find_turn, fit_split, listen, turned_c
 from bark_stream.training.fine import FineRemake, FineTraining, FineTrainingConfig, init_fine
 from bark_stream.training.guidance import CoarseGuide, GuidedCoarseTraining
 from bark_stream.training.latent_mean import LatentMean, LatentMeanTraining
+from bark_stream.training.made_sound import MadeSound, Workshop
 from bark_stream.training.mini import NUM_SEMANTIC, mini_config
 from bark_stream.training.parts import PARTS
+from bark_stream.training.recogniser import RecogniserTraining, recogniser
+from bark_stream.training.rewarded import RewardedCoarseTraining, RewardedTrainingConfig
+from bark_stream.training.rewards import Judge
 from bark_stream.training.run import (
     CHECKPOINT,
     Progress,
@@ -46,10 +50,13 @@ from bark_stream.training.run import (
 from bark_stream.training.semantic import SemanticTraining, SemanticTrainingConfig, init_semantic
 from bark_stream.training.semantic_encoder import SemanticEncoderTraining
 from bark_stream.training.shards import Clip, read_shard, read_shards
+from bark_stream.training.speaker_encoder import SpeakerEncoder, SpeakerEncoderTraining, Speakers
 from bark_stream.training.streams import Stream, encode_shard, group_clips, read_streams, sound_of_tokens
 from bark_stream.transformer import CausalGPT, FineGPT
 
 SOUND_KINDS = ("speech", "expressive", "strangers", "pairs")
+SPEAKING_KINDS = ("speech", "strangers", "pairs")
+"""Of which speakers are told: songs and sighs are nobody's voice."""
 TEXT_KINDS = ("alignment", "expressive_alignment", "pairs")
 SPELLING_KIND = "spelling"
 DECODER_CROP_FRAMES = 56
@@ -69,6 +76,11 @@ _PACES = {
     "latent_mean": RunConfig(num_steps=700, learning_rate=1.5e-3, weight_decay=0.02),
     "fine": RunConfig(num_steps=3000, learning_rate=2e-3, weight_decay=0.02),
     "semantic_encoder": RunConfig(num_steps=1500, learning_rate=2e-3, weight_decay=0.01),
+    "recogniser": RunConfig(num_steps=2600, learning_rate=2e-3, weight_decay=0.02, with_muon=False),
+    "speaker_encoder": RunConfig(num_steps=2200, learning_rate=2e-3, weight_decay=0.01, with_muon=False),
+    "coarse_rewarded": RunConfig(
+        num_steps=240, learning_rate=3e-4, weight_decay=0.0, warmup_steps=8, final_rate=0.1, in_bfloat16=True
+    ),
 }
 
 
@@ -156,6 +168,21 @@ def build_part(part: str, workspace: Path) -> Part:
             # Before there is one, as when an existing model is fine-tuned, true codes are what is to be made.
             wanted = mean.codes if _load_if_trained(mean, workspace, "latent_mean") else torch.clone
             return Part(model=fine, step=FineTraining(fine, streams, config, FineTrainingConfig(), wanted))
+        case "recogniser":
+            ear = recogniser()
+            return Part(model=ear, step=RecogniserTraining(ear, _made_sound(workspace, config)))
+        case "speaker_encoder":
+            made = _made_sound(workspace, config)
+            speakers = Speakers(_speaking_clips(workspace), _workshop(workspace, config))
+            speaker_encoder = SpeakerEncoder(len(speakers.numbers))
+            return Part(model=speaker_encoder, step=SpeakerEncoderTraining(speaker_encoder, speakers, made))
+        case "coarse_rewarded":
+            gpt = _trained_coarse(_taught_coarse(workspace), config)
+            workshop = _workshop(workspace, config)
+            judge = _judge(workspace, workshop)
+            streams = workspace_streams(workspace)
+            rewarded = RewardedCoarseTraining(gpt, streams, config, RewardedTrainingConfig(), workshop, judge)
+            return Part(model=gpt, step=rewarded)
         case _:
             encoder = MelEncoder(MelEncoderConfig(num_classes=NUM_SEMANTIC))
             clips = [c for kind in SOUND_KINDS[:-1] for c in read_shards(workspace / SHARDS, kind)]
@@ -242,9 +269,41 @@ def codebooks(workspace: Path) -> Tensor:
 
 
 def coarse_run(workspace: Path) -> Path:
-    """The run of the coarse stage that speaks: the guided one, once there is one."""
+    """The run of the coarse stage that speaks: the rewarded one, once there is one, else the guided one."""
+    rewarded = workspace / RUNS / "coarse_rewarded"
+    return rewarded if (rewarded / CHECKPOINT).exists() else _taught_coarse(workspace)
+
+
+def _taught_coarse(workspace: Path) -> Path:
     guided = workspace / RUNS / "coarse_guided"
     return guided if (guided / CHECKPOINT).exists() else workspace / RUNS / "coarse"
+
+
+def _workshop(workspace: Path, config: ModelConfig) -> Workshop:
+    """Raises: CheckpointError if the fine stage or the codec is missing."""
+    fine = FineGPT(config.fine.transformer, num_codebooks=config.fine.num_codebooks, num_codebooks_given=1)
+    fine.load_state_dict(read_weights(workspace / RUNS / "fine"))
+    codec = CodecModel(config.codec.num_filters)
+    codec.load_state_dict(codec_weights(workspace))
+    return Workshop(config, FineRemake(fine, config), codec, MelEncoder(MelEncoderConfig(num_classes=NUM_SEMANTIC)))
+
+
+def _made_sound(workspace: Path, config: ModelConfig) -> MadeSound:
+    return MadeSound(workspace_streams(workspace), _workshop(workspace, config))
+
+
+def _speaking_clips(workspace: Path) -> list[Clip]:
+    return [clip for kind in SPEAKING_KINDS for clip in read_shards(workspace / SHARDS, kind)]
+
+
+def _judge(workspace: Path, workshop: Workshop) -> Judge:
+    """Raises: CheckpointError if one of the two that listen was not trained."""
+    ear = recogniser()
+    ear.load_state_dict(read_weights(workspace / RUNS / "recogniser"))
+    speakers = Speakers(_speaking_clips(workspace), workshop)
+    encoder = SpeakerEncoder(len(speakers.numbers))
+    encoder.load_state_dict(read_weights(workspace / RUNS / "speaker_encoder"))
+    return Judge(ear.eval(), encoder.eval(), speakers.centroids(encoder))
 
 
 def _trained_coarse(run: Path, config: ModelConfig) -> CausalGPT:

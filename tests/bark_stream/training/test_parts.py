@@ -6,6 +6,8 @@ import copy
 import dataclasses
 import json
 import shutil
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from bark_stream.coarse import CoarseStage
 from bark_stream.codec import Codec
 from bark_stream.errors import CheckpointError, ConfigError
 from bark_stream.training import codec as codec_training
+from bark_stream.training import made_sound, stages
 from bark_stream.training.coarse import CoarseRemake, CoarseTraining, CoarseTrainingConfig, init_coarse
 from bark_stream.training.codec import CodecModel, fit_codebooks, fold_loudness, restart_unused
 from bark_stream.training.export import export_mini, run_weights, weights_to_start_from
@@ -24,6 +27,7 @@ from bark_stream.training.fine import FineRemake, FineTraining, FineTrainingConf
 from bark_stream.training.latent_mean import LatentMean
 from bark_stream.training.mini import NUM_SEMANTIC, mini_config
 from bark_stream.training.parts import PARTS
+from bark_stream.training.rewarded import RewardedTrainingConfig
 from bark_stream.training.run import CURVE
 from bark_stream.training.shards import Clip, read_shards, write_shard
 from bark_stream.training.stages import (
@@ -38,7 +42,7 @@ from bark_stream.training.streams import group_clips
 from bark_stream.training.voices import VOICES
 from bark_stream.transformer import CausalGPT, FineGPT
 
-TONES_PER_SPEAKER = 2
+TONES_PER_SPEAKER = 3
 
 
 def _clip(speaker: int, index: int) -> Clip:
@@ -65,8 +69,18 @@ def fitted() -> tuple[CodecModel, torch.Tensor]:
     return model, rows
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_draws() -> Iterator[None]:
+    """Two draws after one prompt instead of 32, and four windows of sound instead of sixteen."""
+    with pytest.MonkeyPatch.context() as patch:
+        few = partial(RewardedTrainingConfig, num_prompts=1, num_draws=2)
+        patch.setattr(stages, "RewardedTrainingConfig", few)
+        patch.setattr(made_sound, "ROWS", 4)
+        yield
+
+
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workspace(tmp_path_factory: pytest.TempPathFactory, few_draws: None) -> Path:
     """Tones of ten speakers, and every part trained for a few steps."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -229,10 +243,10 @@ def test_exported_folder_loads_like_any_model(workspace: Path, tmp_path: Path) -
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 30e6
 
 
-def test_guided_coarse_stage_is_the_one_that_speaks(workspace: Path, tmp_path: Path) -> None:
-    """Once there is one it is exported; without it the plain one is."""
+def test_coarse_stage_that_was_taught_last_is_the_one_that_speaks(workspace: Path, tmp_path: Path) -> None:
+    """The rewarded one is exported; without it the guided one is, and without that the plain one."""
     copied = shutil.copytree(workspace, tmp_path / "copied")
-    for part in ("coarse_guided", "coarse"):
+    for part in ("coarse_rewarded", "coarse_guided", "coarse"):
         folder = tmp_path / part
         export_mini(copied, folder, "float32")
         exported, trained = load_checkpoint(folder).coarse, run_weights(copied / "runs" / part)
@@ -248,6 +262,15 @@ def test_guidance_without_a_coarse_stage_is_refused(part: str, workspace: Path, 
         shutil.rmtree(copied / "runs" / run)
     with pytest.raises(CheckpointError, match="train this part first"):
         train_part(part, copied, default_pace(part))
+
+
+@pytest.mark.parametrize("missing", ["recogniser", "speaker_encoder", "fine"])
+def test_rewards_without_who_gives_them_are_refused(missing: str, workspace: Path, tmp_path: Path) -> None:
+    """Nobody listens yet, or there is nothing to be heard."""
+    copied = shutil.copytree(workspace, tmp_path / "copied")
+    shutil.rmtree(copied / "runs" / missing)
+    with pytest.raises(CheckpointError, match="train this part first"):
+        train_part("coarse_rewarded", copied, default_pace("coarse_rewarded"))
 
 
 def test_fine_tuning_begins_with_the_model_it_is_given(workspace: Path, tmp_path: Path) -> None:
@@ -287,7 +310,7 @@ def test_streams_keep_sentences_of_one_speaker_together(workspace: Path) -> None
     assert len(streams) == 10 == len(group_clips([_clip(s, i) for s in VOICES for i in range(TONES_PER_SPEAKER)]))
     for stream in streams:
         assert abs(stream.codes.shape[1] / 75 - len(stream.semantic) / 49.9) <= 1 / 75
-        assert stream.starts.tolist() == [0, 120]
+        assert stream.starts.tolist() == [0, 120, 240]
 
 
 def test_folding_loudness_gives_the_same_sound_at_ordinary_loudness() -> None:
