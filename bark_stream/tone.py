@@ -45,6 +45,18 @@ def tone_between(usual_db: NDArray[np.float64], wanted_db: NDArray[np.float64]) 
     return np.asarray(np.clip(difference - difference.mean(), -MAX_GAIN_DB, MAX_GAIN_DB), np.float32)
 
 
+def louder(tone: Tone, factor: float) -> Tone:
+    """The same tone, so many times as loud; in hundredths of a decibel, as a file holds it, so that a voice sounds the
+    same before and after it was saved."""
+    gains = np.clip(tone + 20 * np.log10(factor), -MAX_GAIN_DB, MAX_GAIN_DB)
+    return np.asarray(gains.round(2), np.float32)
+
+
+def level_of(pcm: NDArray[np.float32]) -> float:
+    """RMS."""
+    return float(np.sqrt(np.mean(pcm**2)))
+
+
 @dataclass(slots=True)
 class Equaliser:
     """A stream's filter, and what it remembers of the stream."""

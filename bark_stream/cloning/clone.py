@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from bark_stream.audio_file import read_audio
+from bark_stream.bark import Bark
 from bark_stream.checkpoint import Checkpoint, load_checkpoint
 from bark_stream.checkpoint.folder import ENCODER
 from bark_stream.cloning.encoder import Scores, SemanticTokenizer
@@ -24,13 +25,23 @@ from bark_stream.cloning.sample import speech_of
 from bark_stream.codec import Codec
 from bark_stream.config import ModelConfig
 from bark_stream.errors import BadAudio, CheckpointError, MissingConsent
+from bark_stream.precision import resolve_precision
 from bark_stream.provenance import Provenance
 from bark_stream.resample import resample
-from bark_stream.tone import MAX_GAIN_DB, Tone, equaliser, spectrum_db, tone_between
+from bark_stream.tone import WINDOW_SAMPLES, Tone, equaliser, level_of, louder, spectrum_db, tone_between
 from bark_stream.voice import Voice, token_family, voice_from_codes
 
 MAX_READ_S = 60.0
 MAX_SAMPLE_BYTES = 64 * 1024 * 1024
+MIN_LEVEL = 1e-4
+"""RMS below which there is nothing to be heard."""
+TUNING_TEXTS = (
+    "Good morning, and thank you for waiting so long.",
+    "We had soup and fresh bread beside the river.",
+    "Which of these two books would you like to keep?",
+    "The children played in the garden until it was dark.",
+)
+"""Said with a new voice, to hear in which tone the model speaks with it."""
 MAX_USUAL_VOICES = 16
 """Voices of the model that are asked what it usually sounds like."""
 
@@ -87,9 +98,12 @@ def clone(
     if usual is None:
         return voice_of(speech, rate_hz, name, checkpoint.config, codec, encoder, provenance)
     model_rate_hz = checkpoint.config.sample_rate_hz
-    speech, tone = without_tone(resample(speech, rate_hz, model_rate_hz), model_rate_hz, usual)
-    voice = voice_of(speech, model_rate_hz, name, checkpoint.config, codec, encoder, provenance)
-    return replace(voice, tone=tone)
+    speech = resample(speech, rate_hz, model_rate_hz)
+    plain, tone = without_tone(speech, model_rate_hz, usual)
+    voice = voice_of(plain, model_rate_hz, name, checkpoint.config, codec, encoder, provenance)
+    bark = Bark(checkpoint, precision=resolve_precision("auto"))
+    said = np.concatenate([bark.generate(text, voice=voice) for text in TUNING_TEXTS])
+    return replace(voice, tone=tuned(said, speech, model_rate_hz, tone))
 
 
 def usual_spectrum_db(checkpoint: Checkpoint, codec: Codec) -> NDArray[np.float64] | None:
@@ -111,11 +125,17 @@ def without_tone(
     """[L] speech -> the same, as loud, in the tone that the model knows; and the tone that was taken."""
     tone = tone_between(usual_db, spectrum_db(speech, rate_hz))
     plain = equaliser(-tone, rate_hz)(speech)
-    gain = np.sqrt(np.mean(speech**2) / max(np.mean(plain**2), 1e-12))
-    # Given back with the tone, so that what is said is as loud as the sample.
-    tone = np.clip(tone - 20 * np.log10(gain), -MAX_GAIN_DB, MAX_GAIN_DB)
-    # Hundredths, as a file holds them, so that a voice sounds the same before and after it was saved.
-    return np.asarray(plain * gain, np.float32), tone.round(2).astype(np.float32)
+    gain = level_of(speech) / max(level_of(plain), MIN_LEVEL)
+    return np.asarray(plain * gain, np.float32), louder(tone, 1 / gain)
+
+
+def tuned(said: NDArray[np.float32], speech: NDArray[np.float32], rate_hz: int, otherwise: Tone) -> Tone:
+    """What makes the tone and the loudness of a sample of what the model says with its voice; `otherwise`, if that is
+    nothing."""
+    if len(said) < WINDOW_SAMPLES or level_of(said) < MIN_LEVEL:
+        return otherwise
+    tone = tone_between(spectrum_db(said, rate_hz), spectrum_db(speech, rate_hz))
+    return louder(tone, level_of(speech) / level_of(equaliser(tone, rate_hz)(said)))
 
 
 def read_sample(data: bytes, source: str) -> tuple[NDArray[np.float32], int]:

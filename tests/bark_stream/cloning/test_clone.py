@@ -24,13 +24,13 @@ from bark_stream.checkpoint.bark_numbers import (
     bark_config,
 )
 from bark_stream.checkpoint.folder import ENCODER
-from bark_stream.cloning.clone import clone, encoder_of, read_sample, usual_spectrum_db, without_tone
+from bark_stream.cloning.clone import clone, encoder_of, read_sample, tuned, usual_spectrum_db, without_tone
 from bark_stream.cloning.mel_encoder import MelEncoder, MelEncoderConfig, load_mel_encoder
 from bark_stream.codec import Codec
 from bark_stream.config import TransformerConfig
 from bark_stream.errors import BadAudio, BadVoice, CheckpointError, MissingConsent, SampleTooShort
 from bark_stream.resample import resample
-from bark_stream.tone import NUM_BANDS, equaliser, spectrum_db, tone_between
+from bark_stream.tone import NUM_BANDS, equaliser, level_of, spectrum_db, tone_between
 from bark_stream.voice import read_voice, save_voice
 from bark_stream.voice_library import library_of
 
@@ -93,6 +93,19 @@ def test_sample_in_another_tone_is_the_same_voice_with_that_tone() -> None:
     difference = others - tone
     # The highest bands of this sample are at the limit.
     assert np.abs(difference - difference.mean() - slope)[:-3].max() < 1.0
+
+
+def test_tone_is_tuned_on_what_the_model_says() -> None:
+    """What is said, equalised, has tone and loudness of the sample; if nothing was said, it is the tone at hand."""
+    speech, rate_hz = read_sample(SAMPLE.read_bytes(), "it")
+    slope = np.linspace(6, -6, NUM_BANDS).astype(np.float32)
+    said = 0.5 * equaliser(slope, rate_hz)(speech)
+    tone = tuned(said, speech, rate_hz, slope)
+    heard = equaliser(tone, rate_hz)(said)
+    assert np.abs(tone_between(spectrum_db(heard, rate_hz), spectrum_db(speech, rate_hz))).max() < 1.0
+    assert level_of(heard) == pytest.approx(level_of(speech), rel=0.02)
+    for nothing in (np.zeros(0, np.float32), np.zeros(rate_hz, np.float32)):
+        assert tuned(nothing, speech, rate_hz, slope) is slope
 
 
 def test_clone_keeps_its_tone_in_its_file(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
