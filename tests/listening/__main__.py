@@ -44,6 +44,9 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=10)
     parser.add_argument("--made", nargs="*", default=MADE, choices=MADE)
     parser.add_argument("--long-voices", type=int, default=3, help="voices that read a long text")
+    parser.add_argument(
+        "--long-texts", type=int, default=1, help="that each of them reads, ten held-out sentences each"
+    )
     parser.add_argument("--no-marks", action="store_true", help="leave out sounds, songs, capitals and pauses")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -54,7 +57,6 @@ def main() -> None:
     names = [f"en_speaker_{index}" for index in range(NUM_VOICES)]
     prompts = {name: ear.embed(prompt_sound(bark, name), bark.sample_rate_hz) for name in names}
     rows = _rows(arguments, Maker(bark), listener, ear, prompts)
-    long_text = held_out_sentences()[:LONG_TEXT_SENTENCES]
     report = Report(
         model=arguments.model,
         summaries=[summarise([r for r in rows if r.made == what]) for what in arguments.made],
@@ -62,7 +64,11 @@ def main() -> None:
         voices=compare_voices(bark, prompts),
         num_different_voices=num_clearly_different(prompts),
         long_texts={
-            name: _long(bark, ear, listener, name, long_text, arguments.out) for name in names[: arguments.long_voices]
+            name: [
+                _long(bark, ear, listener, name, number, prompts[name], arguments.out)
+                for number in range(arguments.long_texts)
+            ]
+            for name in names[: arguments.long_voices]
         },
         effects=[] if arguments.no_marks else effects(bark, names[0], checkpoint.phones),
     )
@@ -95,9 +101,19 @@ def _rows(
     return rows
 
 
-def _long(bark: Bark, ear: SpeakerEar, listener: Listener, voice: str, sentences: list[str], out: Path) -> LongText:
-    figures, pcm = read_long_text(bark, ear, listener, voice, sentences)
-    _save(out / f"long-{voice}.wav", pcm, bark.sample_rate_hz)
+def _long(
+    bark: Bark,
+    ear: SpeakerEar,
+    listener: Listener,
+    voice: str,
+    number: int,
+    prompt: NDArray[np.float32],
+    out: Path,
+) -> LongText:
+    """Ten held-out sentences, the first ten for number 0, read by a voice."""
+    sentences = held_out_sentences()[number * LONG_TEXT_SENTENCES :][:LONG_TEXT_SENTENCES]
+    figures, pcm = read_long_text(bark, ear, listener, voice, sentences, prompt)
+    _save(out / f"long-{number}-{voice}.wav", pcm, bark.sample_rate_hz)
     return figures
 
 

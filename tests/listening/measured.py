@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from tests.listening.made import Made
 from tests.listening.similarity import SpeakerEar
-from tests.listening.sound import jumps_db, longest_silence_s, loudness_db, steps
+from tests.listening.sound import jumps_db, longest_silence_s, loudness_db, pitch_hz, share_at, steps
 from tests.listening.words import Listener
 
+CODEC_FRAME_RATE_HZ = 75.0
 NUM_PLACES = 200
 """Random places that seams are compared with."""
 
@@ -31,6 +32,9 @@ class Row:
     """To the voice's prompt."""
     longest_silence_s: float
     loudness_db: float
+    frame_rate_share: float
+    """Of voiced moments, those whose pitch is the codec's frame rate: a decoder that knows no phase puts one pulse into
+    each frame, whatever the pitch should be."""
     audio_s: float
     seam_jumps_db: tuple[float, ...]
     other_jumps_db: tuple[float, ...]
@@ -51,6 +55,7 @@ class Summary:
     similarity: float
     longest_silence_s: float
     loudness_db: float
+    frame_rate_share: float
     seam_jump_db: float | None
     """Mean level change at seams; None without seams."""
     other_jump_db: float
@@ -86,6 +91,7 @@ def measure(
         similarity=float(ear.embed(made.pcm, rate_hz) @ prompt),
         longest_silence_s=longest_silence_s(made.pcm, rate_hz),
         loudness_db=loudness_db(made.pcm, rate_hz),
+        frame_rate_share=share_at(pitch_hz(made.pcm, rate_hz), CODEC_FRAME_RATE_HZ),
         audio_s=len(made.pcm) / rate_hz,
         seam_jumps_db=tuple(jumps_db(made.pcm, rate_hz, made.seams).tolist()),
         other_jumps_db=tuple(jumps_db(made.pcm, rate_hz, places).tolist()),
@@ -109,6 +115,7 @@ def summarise(rows: Sequence[Row]) -> Summary:
         similarity=float(np.mean([row.similarity for row in rows])),
         longest_silence_s=max(row.longest_silence_s for row in rows),
         loudness_db=float(np.mean([row.loudness_db for row in rows])),
+        frame_rate_share=float(np.mean([row.frame_rate_share for row in rows])),
         seam_jump_db=float(np.mean(seam_jumps)) if seam_jumps else None,
         other_jump_db=float(np.mean([jump for row in rows for jump in row.other_jumps_db])),
         seam_step=float(np.quantile(seam_steps, 0.99)) if seam_steps else None,

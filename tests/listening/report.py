@@ -21,7 +21,7 @@ class Report:
     rows: list[Row]
     voices: list[VoiceFigures]
     num_different_voices: int
-    long_texts: dict[str, LongText]
+    long_texts: dict[str, list[LongText]]
     """By voice."""
     effects: list[Effect]
 
@@ -35,10 +35,11 @@ def write(report: Report, folder: Path) -> None:
 def _lines(report: Report) -> list[str]:
     lines = [f"# Listening to {report.model}", "", "## Stage by stage", ""]
     lines += _table(
-        ["made", "clips", "word errors", "like the prompt", "longest silence", "loudness", "seam / elsewhere (level)",
-         "seam / elsewhere (step)", "guarded", "TTFA", "RTF"],
+        ["made", "clips", "word errors", "like the prompt", "longest silence", "loudness", "at frame rate",
+         "seam / elsewhere (level)", "seam / elsewhere (step)", "guarded", "TTFA", "RTF"],
         [[s.made, s.num_clips, f"{100 * s.word_error_rate:.1f} %", f"{s.similarity:.2f}",
-          f"{s.longest_silence_s:.2f} s", f"{s.loudness_db:.1f} dB", _pair(s.seam_jump_db, s.other_jump_db, "dB"),
+          f"{s.longest_silence_s:.2f} s", f"{s.loudness_db:.1f} dB", f"{100 * s.frame_rate_share:.0f} %",
+          _pair(s.seam_jump_db, s.other_jump_db, "dB"),
           _pair(s.seam_step, s.other_step, ""), s.num_guarded, _seconds(s.ttfa_s), _number(s.rtf)]
          for s in report.summaries],
     )  # fmt: skip
@@ -47,11 +48,12 @@ def _lines(report: Report) -> list[str]:
         ["voice", "pitch", "most like", "similarity"],
         [[v.name, f"{v.pitch_hz:.0f} Hz", v.nearest, f"{v.similarity_to_nearest:.2f}"] for v in report.voices],
     )
-    lines += ["", "## A long text", ""]
+    lines += ["", "## Long texts", ""]
     lines += _table(
-        ["voice", "first to last sentence", "word errors"],
-        [[name, f"{long.first_to_last:.2f}", f"{long.num_errors} of {long.num_words}"]
-         for name, long in report.long_texts.items()],
+        ["voice", "texts", "first to last sentence", "any two", "like the prompt", "word errors"],
+        [[name, len(texts), *(f"{_mean(texts, of):.2f}" for of in ("first_to_last", "any_two", "to_prompt")),
+          f"{sum(t.num_errors for t in texts)} of {sum(t.num_words for t in texts)}"]
+         for name, texts in report.long_texts.items()],
     )  # fmt: skip
     lines += ["", "## Marks", ""]
     lines += _table(
@@ -71,6 +73,10 @@ def _lines(report: Report) -> list[str]:
 def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     cells = [[str(cell).replace("|", "/") for cell in row] for row in rows]
     return ["| " + " | ".join(row) + " |" for row in [list(names), ["---"] * len(names), *cells]]
+
+
+def _mean(texts: Sequence[LongText], of: str) -> float:
+    return sum(getattr(text, of) for text in texts) / max(1, len(texts))
 
 
 def _pair(seam: float | None, other: float, unit: str) -> str:

@@ -73,6 +73,11 @@ def pitch_hz(pcm: NDArray[np.float32], rate_hz: int) -> NDArray[np.float64]:
     return np.array(found)
 
 
+def share_at(pitch: NDArray[np.float64], hz: float) -> float:
+    """How many of the pitches of voiced moments lie within a fiftieth of `hz`; 0 where nothing is voiced."""
+    return float(np.mean(np.abs(pitch / hz - 1) < 0.02)) if len(pitch) else 0.0
+
+
 def _period(correlation: NDArray[np.float64], shortest: int) -> int:
     """The first peak that is nearly the highest; those at its multiples are as high."""
     highest = correlation[shortest:].max()

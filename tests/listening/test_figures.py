@@ -17,8 +17,8 @@ from tests.listening.made import Made
 from tests.listening.measured import Row, summarise
 from tests.listening.pictures import draw
 from tests.listening.report import Report, write
-from tests.listening.sound import jumps_db, longest_silence_s, loudness_db, pitch_hz, steps
-from tests.listening.voices import num_clearly_different
+from tests.listening.sound import jumps_db, longest_silence_s, loudness_db, pitch_hz, share_at, steps
+from tests.listening.voices import LongText, num_clearly_different
 from tests.listening.words import num_errors, words_of
 
 RATE_HZ = 24_000
@@ -27,6 +27,11 @@ RATE_HZ = 24_000
 def _tone(hz: float, length_s: float, level: float = 0.1) -> np.ndarray:
     time_s = np.arange(round(length_s * RATE_HZ)) / RATE_HZ
     return (level * np.sin(2 * np.pi * hz * time_s)).astype(np.float32)
+
+
+def _buzz(hz: float) -> np.ndarray:
+    """Half a second of seven harmonics."""
+    return sum((_tone(hz * n, 0.5, 0.1 / n) for n in range(1, 8)), np.zeros(RATE_HZ // 2, np.float32))
 
 
 @pytest.mark.parametrize(
@@ -65,8 +70,14 @@ def test_seams_show_a_jump_and_a_click() -> None:
 @pytest.mark.parametrize("hz", [95.0, 180.0, 310.0])
 def test_pitch_of_a_buzz_is_its_own(hz: float) -> None:
     """Not an octave away, with harmonics as a voice has them."""
-    buzz = sum((_tone(hz * n, 0.5, 0.1 / n) for n in range(1, 8)), np.zeros(12_000, np.float32))
-    assert np.median(pitch_hz(buzz, RATE_HZ)) == pytest.approx(hz, rel=0.02)
+    assert np.median(pitch_hz(_buzz(hz), RATE_HZ)) == pytest.approx(hz, rel=0.02)
+
+
+def test_share_of_a_pitch_counts_voiced_moments() -> None:
+    """Half at the frame rate, half of a voice; noise that has no pitch counts as nothing."""
+    both = np.concatenate([_buzz(75.0), _buzz(120.0)])
+    assert share_at(pitch_hz(both, RATE_HZ), 75.0) == pytest.approx(0.5, abs=0.05)
+    assert share_at(np.zeros(0), 75.0) == 0.0
 
 
 def test_voices_alike_count_once() -> None:
@@ -85,10 +96,15 @@ def test_different_voices_are_counted_though_the_first_is_like_them_all() -> Non
 
 def test_report_and_pictures_are_written(tmp_path: Path) -> None:
     """Tables, JSON and a spectrogram of a clip too short for one window."""
-    row = Row("streamed", 3, "yes", "yes", 0, 1, 0.9, 0.0, -23.0, 0.02, (1.0,), (2.0,), (0.1,), (0.2,), (), 0.1, 0.3)
-    report = Report("mini", [summarise([row])], [row], [], 0, {}, [])
+    row = Row(
+        "streamed", 3, "yes", "yes", 0, 1, 0.9, 0.0, -23.0, 0.25, 0.02, (1.0,), (2.0,), (0.1,), (0.2,), (), 0.1, 0.3
+    )
+    texts = [LongText(0.8, 0.84, 0.82, 1, 80), LongText(0.9, 0.86, 0.84, 2, 90)]
+    report = Report("mini", [summarise([row])], [row], [], 0, {"en_speaker_0": texts}, [])
     write(report, tmp_path)
-    assert "| streamed | 1 | 0.0 % | 0.90 |" in (tmp_path / "report.md").read_text("utf-8")
+    written = (tmp_path / "report.md").read_text("utf-8")
+    assert "| streamed | 1 | 0.0 % | 0.90 | 0.00 s | -23.0 dB | 25 % |" in written
+    assert "| en_speaker_0 | 2 | 0.85 | 0.85 | 0.83 | 3 of 170 |" in written
     made = Made(_tone(200, 0.02), np.array([240]))
     draw(tmp_path / "clip.png", "yes", {"streamed": made.pcm}, made.seams, RATE_HZ)
     assert (tmp_path / "clip.png").stat().st_size > 1000

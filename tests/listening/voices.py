@@ -73,14 +73,26 @@ class LongText:
 
     first_to_last: float
     """Similarity of the first and the last sentence."""
+    any_two: float
+    """Of any two sentences, on average."""
+    to_prompt: float
+    """Of a sentence and the voice's prompt, on average."""
     num_errors: int
     num_words: int
 
 
 def read_long_text(
-    bark: Bark, ear: SpeakerEar, listener: Listener, voice: str, sentences: list[str]
+    bark: Bark,
+    ear: SpeakerEar,
+    listener: Listener,
+    voice: str,
+    sentences: list[str],
+    prompt: NDArray[np.float32],
 ) -> tuple[LongText, NDArray[np.float32]]:
-    """A text as it is streamed, heard sentence by sentence, and its sound."""
+    """A text as it is streamed, heard sentence by sentence, and its sound.
+
+    Args: sentences: two or more. prompt: the embedding of the voice's prompt.
+    """
     text, policy = " ".join(sentences), ChunkPolicy.realtime()
     speech = bark.synthesize(text, voice=voice, policy=policy)
     done = [event for event in speech.events if isinstance(event, SentenceDone) and event.num_samples]
@@ -90,6 +102,13 @@ def read_long_text(
         listener.hear(part, speech.sample_rate_hz, said[event.sentence])
         for event, part in zip(done, parts, strict=True)
     ]
-    first, last = (ear.embed(parts[index], speech.sample_rate_hz) for index in (0, -1))
-    figures = LongText(float(first @ last), sum(h.num_errors for h in heard), sum(h.num_words for h in heard))
+    embedded = np.stack([ear.embed(part, speech.sample_rate_hz) for part in parts])
+    alike = embedded @ embedded.T
+    figures = LongText(
+        first_to_last=float(alike[0, -1]),
+        any_two=float(alike[np.triu_indices(len(alike), 1)].mean()),
+        to_prompt=float((embedded @ prompt).mean()),
+        num_errors=sum(h.num_errors for h in heard),
+        num_words=sum(h.num_words for h in heard),
+    )
     return figures, speech.pcm
