@@ -111,10 +111,15 @@ class LogMelDistance(nn.Module):
         return total / len(STFT_SIZES)
 
     def _log_mel(self, sound: Tensor, size: int) -> Tensor:
-        window = self.get_buffer(f"window_{size}")
-        spectrum = torch.stft(sound, size, size // 4, window=window, return_complex=True)
-        magnitude = torch.sqrt(spectrum.real**2 + spectrum.imag**2 + 1e-9) / (size / 4)
+        magnitude = magnitudes(sound, self.get_buffer(f"window_{size}"))
         return torch.log(self.get_buffer(f"mel_{size}") @ magnitude + LOG_FLOOR)
+
+
+def magnitudes(sound: Tensor, window: Tensor) -> Tensor:
+    """[B, L] and [size] -> [B, size / 2 + 1, F]; a quarter of a window apart, and of a tone its amplitude."""
+    size = len(window)
+    spectrum = torch.stft(sound, size, size // 4, window=window, return_complex=True)
+    return torch.sqrt(spectrum.real**2 + spectrum.imag**2 + 1e-9) / (size / 4)
 
 
 def _filters(size: int, bands: int) -> Tensor:

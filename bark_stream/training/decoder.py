@@ -23,6 +23,7 @@ from bark_stream.training.codec import (
     pre_emphasised,
 )
 from bark_stream.training.fine import FineRemake
+from bark_stream.training.harmonics import HarmonicDistance
 from bark_stream.training.streams import Stream, shares
 
 HISTORY_FRAMES = 32
@@ -32,6 +33,9 @@ MADE_FRAMES = 192
 REFRESH_STEPS = 16
 """The stages make a batch of windows once in so many steps, since that costs several of them."""
 MAX_KEPT_BATCHES = 24
+HARMONIC_WEIGHT = 15.0
+"""Beside the weight of the log-mel distance. Codes that are made tell no phase: without this a voice's pulses come at
+the frame rate."""
 SETTLING_FRAMES = 8
 """First frames of a crop, from which the decoder's memory fills: they are made, and not judged."""
 
@@ -71,14 +75,14 @@ class DecoderTraining:
         self._streams, self._sounds = streams, sounds
         self._config, self._training = config, training
         self._fine, self._coarse = fine, coarse
-        self._distance = LogMelDistance()
+        self._distance, self._harmonic_distance = LogMelDistance(), HarmonicDistance()
         self._num_frames = training.crop_samples // HOP_SAMPLES
         lengths = [max(0, s.codes.shape[1] - HISTORY_FRAMES - MADE_FRAMES - 2) for s in streams]
         self._weights = shares(streams, np.array(lengths, np.float64))
         self._kept: deque[_Windows] = deque(maxlen=MAX_KEPT_BATCHES)
 
     def __call__(self, step: int, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Losses of one step: loss, log-mel distance, waveform error."""
+        """Losses of one step: loss, log-mel distance, distance of harmonics, waveform error."""
         if not self._kept or step % REFRESH_STEPS == 0:
             self._kept.append(self._windows(rng))
         codes, sounds = (torch.stack(column) for column in zip(*self._crops(rng), strict=True))
@@ -90,10 +94,12 @@ class DecoderTraining:
         # Codes that are made do not tell the phase: to come near the waveform would be to fall silent.
         _, filled = _num_made(codes)
         wave = F.mse_loss(pre_emphasised(made[filled:]), pre_emphasised(true[filled:])) * (1 - filled / len(codes))
-        mel = self._distance(made, true)
+        mel, harmonics = self._distance(made, true), self._harmonic_distance(made, true)
+        spectral = self._training.mel_weight * mel + HARMONIC_WEIGHT * harmonics
         return {
-            "loss": self._training.wave_weight * wave + self._training.mel_weight * mel,
+            "loss": self._training.wave_weight * wave + spectral,
             "mel": mel,
+            "harmonics": harmonics,
             "wave": wave,
         }
 

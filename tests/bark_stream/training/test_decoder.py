@@ -53,6 +53,7 @@ def test_decoder_is_compared_with_the_sound_of_its_codes() -> None:
     for step in range(40):
         losses = training(step, rng)
         assert float(losses["mel"]) == 0.0
+        assert float(losses["harmonics"]) == 0.0
         assert float(losses["wave"]) < 1e-12
     moved = DecoderTraining(_Codec(), [stream], [sound + 1], mini_config(), config)
     assert float(moved(0, rng)["loss"]) > 0.0
