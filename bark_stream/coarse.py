@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bark_stream.coarse_window import history_spans, window_start
+from bark_stream.coarse_window import flat_codes, history_spans, window_start
 from bark_stream.config import ModelConfig, SamplingConfig
 from bark_stream.errors import EngineError
 from bark_stream.kv_cache import KVCache
@@ -69,7 +69,7 @@ class CoarseStage:
         """Args: history: what was spoken before; cut here to what the windows look back on."""
         if history is None:
             return CoarseRun([], 0, [], sampling, generator)
-        flat = _flatten(history.coarse, self._config.codec.codebook_size) + self._config.semantic.vocab_size
+        flat = flat_codes(history.coarse, self._config)
         semantic_span, coarse_span = history_spans(len(history.semantic), len(flat), self._config)
         semantic, coarse = history.semantic[semantic_span].tolist(), flat[coarse_span].tolist()
         return CoarseRun(semantic, len(semantic), coarse, sampling, generator)
@@ -204,9 +204,3 @@ def _pieces(tokens: list[int], start: int = 0) -> list[tuple[int, list[int]]]:
     """(position, tokens) of the steps in which they are laid."""
     size = MAX_SPAN_POSITIONS
     return [(start + first, tokens[first : first + size]) for first in range(0, len(tokens), size)]
-
-
-def _flatten(codes: NDArray[np.int64], codebook_size: int) -> NDArray[np.int64]:
-    """[K, T] codes -> [T · K] frame by frame, each codebook in rows of its own."""
-    flat: NDArray[np.int64] = (codes + codebook_size * np.arange(len(codes))[:, None]).T.reshape(-1)
-    return flat

@@ -1,14 +1,17 @@
-"""Where a window of the coarse stage begins, in semantic tokens and in flattened coarse tokens.
+"""How codes become flat coarse tokens, and where a window of the coarse stage begins in these and in semantic ones.
 
 Suno's counting (generation.py, generate_coarse) takes both from the end, each rounded by itself and the history
 without its last frame, so the coarse history begins up to three frames before the semantic slice; Suno's weights have
 learned it. Models that say so (`CoarseConfig.is_aligned`) get both from the same moment. Whoever teaches the stage
-must count as it will be asked. Knows no model and no tokens.
+must count as it will be asked. Knows no model.
 """
 
 from __future__ import annotations
 
 import math
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bark_stream.config import ModelConfig
 
@@ -49,3 +52,10 @@ def coarse_at(num_semantic: int, config: ModelConfig) -> int:
     """Flattened coarse tokens, as whole frames, that the moment after so many semantic tokens is nearest to."""
     codebooks = config.coarse.num_codebooks
     return codebooks * round(num_semantic * config.coarse_tokens_per_semantic / codebooks)
+
+
+def flat_codes(codes: NDArray[np.int64], config: ModelConfig) -> NDArray[np.int64]:
+    """[..., K, T] codes -> [..., T · K] the coarse stage's tokens, frame by frame, each codebook in rows of its own."""
+    starts = config.semantic.vocab_size + config.codec.codebook_size * np.arange(codes.shape[-2])
+    flat: NDArray[np.int64] = (codes + starts[:, None]).swapaxes(-1, -2).reshape(*codes.shape[:-2], -1)
+    return flat

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bark_stream.coarse_window import flat_codes
 from bark_stream.config import ModelConfig
 from bark_stream.training.codec import sum_of_vectors
 from bark_stream.training.gpt import forward_at, init_gpt
@@ -195,18 +196,12 @@ class CoarseTraining:
         hit: npt.NDArray[np.bool_] = np.asarray(rng.random(codes.shape[1]) < rate)
         corrupted[:, hit] = rng.integers(0, config.codec.codebook_size, (len(codes), int(hit.sum())))
         missing = num_frames - codes.shape[1]
-        inputs = self._flat(np.pad(corrupted, ((0, 0), (0, missing))))
-        targets = self._flat(codes)
+        inputs = flat_codes(np.pad(corrupted, ((0, 0), (0, missing))), config)
+        targets = flat_codes(codes, config)
         # What follows a random code of the same frame has no right answer.
         targets.reshape(-1, len(codes))[hit, 1:] = -1
         targets = np.pad(targets, (0, missing * len(codes)), constant_values=-1)
         return semantic, inputs, targets, np.pad(true, ((0, 0), (0, missing)))
-
-    def _flat(self, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """[K, T] -> [T * K] with the rows of each codebook."""
-        offsets = self._config.semantic.vocab_size + self._config.codec.codebook_size * np.arange(len(codes))
-        flat: npt.NDArray[np.int64] = (codes + offsets[:, None]).T.reshape(-1)
-        return flat
 
 
 def semantic_slice(

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bark_stream.coarse_window import history_spans, window_start
+from bark_stream.coarse_window import flat_codes, history_spans, window_start
 from bark_stream.config import ModelConfig
 from bark_stream.transformer import CausalGPT, FineGPT
 
@@ -106,7 +106,7 @@ class FinetuneLosses:
         """Semantic tokens [S] and flattened codes [L] of a window that the stage may be asked for in this sentence."""
         config, coarse = self._config, self._config.coarse
         semantic, codes = _joined(before, row)
-        flat, sentence = self._flat(codes[: coarse.num_codebooks]), row.codes.shape[1] * coarse.num_codebooks
+        flat, sentence = flat_codes(codes[: coarse.num_codebooks], config), row.codes.shape[1] * coarse.num_codebooks
         past, spoken = len(semantic) - len(row.semantic), len(flat) - sentence
         seen, heard = history_spans(past, spoken, config)
         num_made = coarse.sliding_window_len * int(rng.integers(0, max(1, sentence // coarse.sliding_window_len)))
@@ -125,11 +125,6 @@ class FinetuneLosses:
         if rng.random() < self._batch.alone_share:
             return None, row
         return self._heard[int(rng.integers(len(self._heard)))], row
-
-    def _flat(self, codes: Ints) -> Ints:
-        """[K, T] -> [T * K] with the rows of each codebook."""
-        offsets = self._config.semantic.vocab_size + self._config.codec.codebook_size * np.arange(len(codes))
-        return np.asarray((codes + offsets[:, None]).T.reshape(-1))
 
     def _tensor(self, values: Ints) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bark_stream.coarse import CoarseRun, CoarseStage
+from bark_stream.coarse_window import flat_codes
 from bark_stream.config import ModelConfig
 from bark_stream.training.coarse import coarse_hidden, codebook_rows
 from bark_stream.training.made_sound import Workshop
@@ -86,8 +87,7 @@ class RewardedCoarseTraining:
         )
         # The second window goes on from the end of the first.
         self._second_token = round(self._new_frames / ratio)
-        if round(self._second_token * ratio) != self._new_frames:
-            self._new_frames = round(self._second_token * ratio)
+        self._new_frames = round(self._second_token * ratio)
         self._num_tokens = self._second_token + slots
         self._prompts = [s for s in streams if s.speaker in judge.centroids and len(s.semantic) > self._needed]
         self._texts = [s for s in streams if len(s.semantic) > self._num_tokens]
@@ -160,7 +160,7 @@ class RewardedCoarseTraining:
         sampling = dataclasses.replace(self._config.sampling, waveform_temperature=self._training.temperature)
         num_tokens = self._new_frames * self._config.coarse.num_codebooks
         runs = []
-        for row, history in zip(semantic, self._flat(codes), strict=True):
+        for row, history in zip(semantic, flat_codes(codes.numpy(), self._config), strict=True):
             generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
             run = CoarseRun(row.tolist(), self._training.history_tokens, history.tolist(), sampling, generator)
             stage.open_window(run, num_tokens)
@@ -174,15 +174,15 @@ class RewardedCoarseTraining:
         """Of all windows, a few at once: minus what is gained, and the divergence, already weighed in."""
         losses, divergences = [], []
         slots, new, history = self._config.coarse.max_semantic_tokens, self._new_frames, self._history_frames
-        flat = self._flat(drawn.codes[:, : self._config.coarse.num_codebooks])
+        coarse_codes = drawn.codes[:, : self._config.coarse.num_codebooks].numpy()
         for number, first in enumerate((0, self._second_token)):
             frame = number * new
-            window = slice(frame * 2, (frame + history + new) * 2)
+            flat = torch.from_numpy(flat_codes(coarse_codes[:, :, frame : frame + history + new], self._config))
             for row in range(0, len(flat), self._training.num_at_once):
                 rows = slice(row, row + self._training.num_at_once)
                 loss, divergence = self._window_loss(
                     drawn.semantic[rows, first : first + slots],
-                    flat[rows, window],
+                    flat[rows],
                     advantage[rows, frame : frame + new],
                 )
                 losses.append(loss)
@@ -215,8 +215,3 @@ class RewardedCoarseTraining:
         num_frames = self._history_frames + 2 * self._new_frames
         tokens = (torch.arange(num_frames) / self._config.frames_per_semantic).long()
         return earned[:, tokens.clamp(max=earned.shape[1] - 1)]
-
-    def _flat(self, codes: Tensor) -> Tensor:
-        """[B, K, T] -> [B, T * K], codebook offsets added."""
-        starts = [codebook_rows(self._config, codebook).start for codebook in range(codes.shape[1])]
-        return (codes + torch.tensor(starts)[:, None]).transpose(1, 2).flatten(1)

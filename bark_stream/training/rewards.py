@@ -8,6 +8,7 @@ then is what one could expect (RLOO: Ahmadian et al., 2024, moment by moment). K
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -90,6 +91,7 @@ def _against_others(gained: Tensor, num_alike: int) -> Tensor:
     return (ahead / ahead.std().clamp(min=1e-6)).clamp(-MAX_ADVANTAGE, MAX_ADVANTAGE)
 
 
+@cache
 def _phones() -> Tensor:
     """[V] int64: tokens of one phone, stressed or not, have one number."""
     names = [meaning.phone.lstrip("ˈ") for meaning in SemanticVocabulary().meanings]

@@ -170,11 +170,12 @@ def build_part(part: str, workspace: Path) -> Part:
             return Part(model=fine, step=FineTraining(fine, streams, config, FineTrainingConfig(), wanted))
         case "recogniser":
             ear = recogniser()
-            return Part(model=ear, step=RecogniserTraining(ear, _made_sound(workspace, config)))
+            return Part(model=ear, step=RecogniserTraining(ear, _made_sound(workspace, _workshop(workspace, config))))
         case "speaker_encoder":
-            made = _made_sound(workspace, config)
-            speakers = Speakers(_speaking_clips(workspace), _workshop(workspace, config))
+            workshop = _workshop(workspace, config)
+            speakers = Speakers(_speaking_clips(workspace), workshop)
             speaker_encoder = SpeakerEncoder(len(speakers.numbers))
+            made = _made_sound(workspace, workshop)
             return Part(model=speaker_encoder, step=SpeakerEncoderTraining(speaker_encoder, speakers, made))
         case "coarse_rewarded":
             gpt = _trained_coarse(_taught_coarse(workspace), config)
@@ -288,8 +289,8 @@ def _workshop(workspace: Path, config: ModelConfig) -> Workshop:
     return Workshop(config, FineRemake(fine, config), codec, MelEncoder(MelEncoderConfig(num_classes=NUM_SEMANTIC)))
 
 
-def _made_sound(workspace: Path, config: ModelConfig) -> MadeSound:
-    return MadeSound(workspace_streams(workspace), _workshop(workspace, config))
+def _made_sound(workspace: Path, workshop: Workshop) -> MadeSound:
+    return MadeSound(workspace_streams(workspace), workshop)
 
 
 def _speaking_clips(workspace: Path) -> list[Clip]:

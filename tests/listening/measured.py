@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bark_stream.training.codec import FRAME_RATE_HZ
 from tests.listening.made import Made
 from tests.listening.similarity import SpeakerEar
 from tests.listening.sound import jumps_db, longest_silence_s, loudness_db, pitch_hz, share_at, steps
 from tests.listening.words import Listener
 
-CODEC_FRAME_RATE_HZ = 75.0
 NUM_PLACES = 200
 """Random places that seams are compared with."""
 
@@ -91,7 +91,7 @@ def measure(
         similarity=float(ear.embed(made.pcm, rate_hz) @ prompt),
         longest_silence_s=longest_silence_s(made.pcm, rate_hz),
         loudness_db=loudness_db(made.pcm, rate_hz),
-        frame_rate_share=share_at(pitch_hz(made.pcm, rate_hz), CODEC_FRAME_RATE_HZ),
+        frame_rate_share=share_at(pitch_hz(made.pcm, rate_hz), FRAME_RATE_HZ),
         audio_s=len(made.pcm) / rate_hz,
         seam_jumps_db=tuple(jumps_db(made.pcm, rate_hz, made.seams).tolist()),
         other_jumps_db=tuple(jumps_db(made.pcm, rate_hz, places).tolist()),

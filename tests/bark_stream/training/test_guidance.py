@@ -12,18 +12,10 @@ from bark_stream.config import ModelConfig
 from bark_stream.training.coarse import CoarseTraining, CoarseTrainingConfig, coarse_hidden, codebook_rows, redrawn
 from bark_stream.training.gpt import init_gpt
 from bark_stream.training.guidance import CoarseGuide, GuidedCoarseTraining
-from bark_stream.training.mini import NUM_SEMANTIC, mini_config
+from bark_stream.training.mini import NUM_SEMANTIC
 from bark_stream.training.streams import Stream
 from bark_stream.training.voices import VOICES
 from bark_stream.transformer import CausalGPT
-
-
-@pytest.fixture(scope="module")
-def config() -> ModelConfig:
-    """`mini` with a coarse stage small enough to be trained here."""
-    config = mini_config()
-    small = dataclasses.replace(config.coarse.transformer, num_layers=1, num_heads=2, hidden_size=32)
-    return dataclasses.replace(config, coarse=dataclasses.replace(config.coarse, transformer=small))
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from bark_stream.config import ModelConfig
 from bark_stream.training.coarse import coarse_hidden, codebook_rows
 from bark_stream.training.gpt import init_gpt
 from bark_stream.training.made_sound import Heard, MadeSound, Workshop
-from bark_stream.training.mini import NUM_SEMANTIC, mini_config
+from bark_stream.training.mini import NUM_SEMANTIC
 from bark_stream.training.rewarded import RewardedCoarseTraining, RewardedTrainingConfig
 from bark_stream.training.rewards import MIN_LOG_PROB, Judge, voice_advantage, words_advantage
 from bark_stream.training.semantic_tokens import SemanticVocabulary
@@ -26,14 +26,6 @@ from bark_stream.training.streams import Stream
 from bark_stream.transformer import CausalGPT
 
 SPEAKERS = (0, 20)
-
-
-@pytest.fixture(scope="module")
-def config() -> ModelConfig:
-    """`mini` with a coarse stage small enough to be trained here."""
-    config = mini_config()
-    small = dataclasses.replace(config.coarse.transformer, num_layers=1, num_heads=2, hidden_size=32)
-    return dataclasses.replace(config, coarse=dataclasses.replace(config.coarse, transformer=small))
 
 
 @pytest.fixture(scope="module")
